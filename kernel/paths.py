@@ -1,0 +1,146 @@
+"""Path resolution that a hostile tree cannot steer: openat2(2) and its helpers.
+
+A path of a container is resolved once, from a descriptor of its root, to a descriptor; from there
+on only descriptors are used. See SECURITY and openat2(2), RESOLVE_IN_ROOT.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from kernel.libc import call, syscall
+
+RESOLVE_NO_XDEV = 0x1
+RESOLVE_NO_MAGICLINKS = 0x2
+RESOLVE_NO_SYMLINKS = 0x4
+RESOLVE_BENEATH = 0x8
+RESOLVE_IN_ROOT = 0x10
+
+RENAME_NOREPLACE = 0x1
+RENAME_EXCHANGE = 0x2
+
+CLOSE_RANGE_CLOEXEC = 0x4
+
+PROC_SUPER_MAGIC = 0x9FA0
+SYSFS_MAGIC = 0x62656572
+DEVPTS_SUPER_MAGIC = 0x1CD1
+TMPFS_MAGIC = 0x01021994
+OVERLAYFS_SUPER_MAGIC = 0x794C7630
+CGROUP_SUPER_MAGIC = 0x27E0EB
+CGROUP2_SUPER_MAGIC = 0x63677270
+
+_NR_CLOSE_RANGE = 436
+_NR_OPENAT2 = 437
+_EAGAIN_TRIES = 64
+
+
+class _OpenHow(ctypes.Structure):
+    """struct open_how, linux/openat2.h."""
+
+    _fields_ = (
+        ("flags", ctypes.c_uint64),
+        ("mode", ctypes.c_uint64),
+        ("resolve", ctypes.c_uint64),
+    )
+
+
+def openat2(dir_fd: int, path: str, flags: int, mode: int = 0, resolve: int = 0) -> int:
+    """openat2(2), close-on-exec.
+
+    EAGAIN (a rename raced with the resolution of ..) is tried again a bounded number of times.
+    """
+    how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
+    encoded = os.fsencode(path)
+    for attempt in range(_EAGAIN_TRIES):
+        try:
+            return syscall(
+                "openat2",
+                _NR_OPENAT2,
+                dir_fd,
+                encoded,
+                ctypes.byref(how),
+                ctypes.sizeof(how),
+                path=path,
+            )
+        except BlockingIOError:
+            if attempt == _EAGAIN_TRIES - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def open_in_root(root_fd: int, path: str, flags: int = os.O_PATH, mode: int = 0) -> int:
+    """Opens ``path`` as a process with ``root_fd`` as its root would: links stay inside it."""
+    return openat2(root_fd, path, flags, mode, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+
+
+def open_beneath(dir_fd: int, path: str, flags: int = os.O_PATH, mode: int = 0) -> int:
+    """Opens ``path`` below ``dir_fd``; leaving it by .., / or a link is OSError(EXDEV)."""
+    return openat2(dir_fd, path, flags, mode, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
+
+
+def make_in_root(root_fd: int, path: str, mode: int = 0o755, *, directory: bool = True) -> int:
+    """An O_PATH descriptor of ``path`` inside ``root_fd``, made where it is missing.
+
+    Every missing component is made by mkdirat on the descriptor of its resolved parent, the last
+    one, unless ``directory``, as an empty file (O_EXCL, O_NOFOLLOW). Dangling links are never
+    followed into being. The caller closes the descriptor. OSError otherwise.
+    """
+    try:
+        return open_in_root(root_fd, path)
+    except FileNotFoundError:
+        pass
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    current = os.dup(root_fd)
+    walked = ""
+    try:
+        for index, part in enumerate(parts):
+            walked = f"{walked}/{part}"
+            last = index == len(parts) - 1
+            try:
+                following = open_in_root(root_fd, walked)
+            except FileNotFoundError:
+                if last and not directory:
+                    flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY
+                    os.close(os.open(part, flags, mode, dir_fd=current))
+                else:
+                    os.mkdir(part, mode if last else 0o755, dir_fd=current)
+                following = os.open(part, os.O_PATH | os.O_NOFOLLOW, dir_fd=current)
+            os.close(current)
+            current = following
+    except BaseException:
+        os.close(current)
+        raise
+    return current
+
+
+def renameat2(
+    old_dir_fd: int, old_path: str, new_dir_fd: int, new_path: str, flags: int = 0
+) -> None:
+    """renameat2(2) with RENAME_NOREPLACE or RENAME_EXCHANGE."""
+    call(
+        "renameat2",
+        old_dir_fd,
+        os.fsencode(old_path),
+        new_dir_fd,
+        os.fsencode(new_path),
+        ctypes.c_uint(flags),
+        path=new_path,
+    )
+
+
+def close_range(first: int, last: int = 0x7FFFFFFF, flags: int = 0) -> None:
+    """close_range(2): closes, or with CLOSE_RANGE_CLOEXEC marks, the descriptors of a range."""
+    syscall("close_range", _NR_CLOSE_RANGE, first, last, flags)
+
+
+def fs_magic(fd: int) -> int:
+    """The type of the file system that holds ``fd`` (statfs(2), f_type)."""
+    buffer = (ctypes.c_long * 32)()
+    call("fstatfs", fd, buffer)
+    return int(buffer[0]) & 0xFFFFFFFF
+
+
+def syncfs(fd: int) -> None:
+    """syncfs(2): everything of the file system that holds ``fd`` reaches the disk."""
+    call("syncfs", fd)

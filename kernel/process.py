@@ -1,0 +1,177 @@
+"""What a process is allowed and how it is known: capabilities, prctl(2), seccomp, pidfds.
+
+prctl(2) goes through the python-prctl package, imported when it is first needed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from kernel.libc import call, number, syscall
+
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_RAISE = 2
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+PR_CAPBSET_READ = 23
+PR_CAPBSET_DROP = 24
+PR_SET_KEEPCAPS = 8
+SECCOMP_SET_MODE_FILTER = 1
+KEYCTL_JOIN_SESSION_KEYRING = 1
+
+_CAPABILITY_VERSION_3 = 0x20080522
+
+
+class _CapHeader(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _CapData(ctypes.Structure):
+    _fields_ = (
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    )
+
+
+class _SockFprog(ctypes.Structure):
+    """struct sock_fprog, linux/filter.h."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def capget() -> tuple[int, int, int]:
+    """capget(2) of this process: (effective, permitted, inheritable) as 64-bit masks."""
+    header = _CapHeader(_CAPABILITY_VERSION_3, 0)
+    data = (_CapData * 2)()
+    call("capget", ctypes.byref(header), data)
+    low, high = data
+    return (
+        low.effective | high.effective << 32,
+        low.permitted | high.permitted << 32,
+        low.inheritable | high.inheritable << 32,
+    )
+
+
+def capset(effective: int, permitted: int, inheritable: int) -> None:
+    """capset(2) of this process; masks are 64 bits wide."""
+    header = _CapHeader(_CAPABILITY_VERSION_3, 0)
+    data = (_CapData * 2)(
+        _CapData(effective & 0xFFFFFFFF, permitted & 0xFFFFFFFF, inheritable & 0xFFFFFFFF),
+        _CapData(effective >> 32, permitted >> 32, inheritable >> 32),
+    )
+    call("capset", ctypes.byref(header), data)
+
+
+def _prctl(option: int, arg2: int = 0, arg3: int = 0) -> int:
+    """prctl(2) with zeroes in the unused arguments, as the newer options demand."""
+    ulong = ctypes.c_ulong
+    return call("prctl", option, ulong(arg2), ulong(arg3), ulong(0), ulong(0))
+
+
+def bounding_has(capability: int) -> bool:
+    """Whether the bounding set holds the capability; OSError(EINVAL) past the last one."""
+    return _prctl(PR_CAPBSET_READ, capability) == 1
+
+
+def bounding_drop(capability: int) -> None:
+    """PR_CAPBSET_DROP; needs CAP_SETPCAP."""
+    _prctl(PR_CAPBSET_DROP, capability)
+
+
+def ambient_clear() -> None:
+    """PR_CAP_AMBIENT_CLEAR_ALL."""
+    _prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+
+
+def ambient_raise(capability: int) -> None:
+    """PR_CAP_AMBIENT_RAISE; the capability must be permitted and inheritable."""
+    _prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability)
+
+
+def set_keepcaps(keep: bool) -> None:
+    """PR_SET_KEEPCAPS: whether permitted capabilities survive leaving uid 0. Cleared by exec."""
+    _prctl(PR_SET_KEEPCAPS, int(keep))
+
+
+def set_dumpable(dumpable: bool) -> None:
+    """PR_SET_DUMPABLE: whether others may ptrace this process and open its /proc files."""
+    import prctl
+
+    prctl.set_dumpable(dumpable)
+
+
+def set_no_new_privs() -> None:
+    """PR_SET_NO_NEW_PRIVS: from now on execve(2) grants nothing. It cannot be taken back."""
+    import prctl
+
+    prctl.set_no_new_privs(1)
+
+
+def set_child_subreaper(reaper: bool) -> None:
+    """PR_SET_CHILD_SUBREAPER: orphans below this process become its children."""
+    import prctl
+
+    prctl.set_child_subreaper(reaper)
+
+
+def set_pdeathsig(signal_number: int) -> None:
+    """PR_SET_PDEATHSIG: the signal sent when the parent thread ends; 0 for none."""
+    import prctl
+
+    prctl.set_pdeathsig(signal_number)
+
+
+def set_name(name: str) -> None:
+    """PR_SET_NAME: the thread's name in ps and top, cut at 15 bytes."""
+    import prctl
+
+    prctl.set_name(name)
+
+
+def seccomp_load(program: bytes) -> None:
+    """seccomp(2), SECCOMP_SET_MODE_FILTER: ``program`` is an array of struct sock_filter.
+
+    Needs CAP_SYS_ADMIN or no_new_privs.
+    """
+    fprog = _SockFprog(len(program) // 8, program)
+    syscall("seccomp", number("seccomp"), SECCOMP_SET_MODE_FILTER, 0, ctypes.byref(fprog))
+
+
+def join_session_keyring(name: str) -> int:
+    """keyctl_join_session_keyring(3): a session keyring of this process alone."""
+    return syscall("keyctl", number("keyctl"), KEYCTL_JOIN_SESSION_KEYRING, name.encode())
+
+
+def start_time(pid: int) -> int:
+    """When process ``pid`` started, in clock ticks since boot (proc_pid_stat(5), field 22).
+
+    A pid alone is no identity, a pid with its start time is one. ProcessLookupError if gone.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            line = stat.read()
+    except FileNotFoundError:
+        raise ProcessLookupError(3, f"no process {pid}") from None
+    return int(line[line.rindex(b")") + 2 :].split()[19])
+
+
+def is_alive(pid: int, started: int) -> bool:
+    """Whether ``pid`` is still the process that started at ``started``, and is no zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            fields = stat.read().rpartition(b") ")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return fields[0] not in (b"Z", b"X") and int(fields[19]) == started
+
+
+def boot_id() -> str:
+    """The random id of this boot of the kernel (proc_sys_kernel(5), random/boot_id)."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+
+
+def pidfd_open(pid: int) -> int:
+    """pidfd_open(2), close-on-exec."""
+    return os.pidfd_open(pid)
