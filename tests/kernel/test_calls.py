@@ -18,7 +18,7 @@ def in_child(action: object) -> int:
     if pid == 0:
         code = 99
         try:
-            action()  # type: ignore[operator]
+            action()
             code = 0
         except BaseException:
             sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]

@@ -47,5 +47,10 @@ def test_missing_and_unknown_fields_are_refused(arguments: dict[str, int]) -> No
 
 def test_records_do_not_import_dataclasses_or_typing() -> None:
     code = "import sys, kernel.record; print({'dataclasses', 'typing'} & set(sys.modules))"
-    shown = subprocess.run([sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, '.'); {code}"], capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, '.'); {code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert shown.stdout == "set()\n"

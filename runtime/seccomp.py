@@ -1,0 +1,207 @@
+"""Seccomp: an OCI profile in, BPF bytes out, compiled once by libseccomp and kept.
+
+libseccomp is a library of the host, called through ctypes and loaded only when a profile is
+compiled for the first time. The result is cached as bytes under a key made of the profile's
+content and the machine, so that the usual start reads one small file.
+
+Source: seccomp(2), seccomp_rule_add(3), seccomp_export_bpf(3), OCI config-linux.md "Seccomp".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from kernel.tree import write_atomically
+from runtime import seccomp_default
+from runtime.errors import RuntimeFailure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ctypes
+    from typing import Any
+
+_ALLOW = 0x7FFF0000
+_ACTIONS = {
+    "SCMP_ACT_KILL": 0x0,
+    "SCMP_ACT_KILL_THREAD": 0x0,
+    "SCMP_ACT_KILL_PROCESS": 0x80000000,
+    "SCMP_ACT_TRAP": 0x30000,
+    "SCMP_ACT_ERRNO": 0x50000,
+    "SCMP_ACT_TRACE": 0x7FF00000,
+    "SCMP_ACT_LOG": 0x7FFC0000,
+    "SCMP_ACT_ALLOW": _ALLOW,
+}
+_OPERATORS = {"NE": 1, "LT": 2, "LE": 3, "EQ": 4, "GE": 5, "GT": 6, "MASKED_EQ": 7}
+_ARCHITECTURES = {
+    "SCMP_ARCH_X86": 0x40000003,
+    "SCMP_ARCH_X86_64": 0xC000003E,
+    "SCMP_ARCH_X32": 0x4000003E,
+    "SCMP_ARCH_ARM": 0x40000028,
+    "SCMP_ARCH_AARCH64": 0xC00000B7,
+    "SCMP_ARCH_PPC64LE": 0xC0000015,
+    "SCMP_ARCH_S390": 0x16,
+    "SCMP_ARCH_S390X": 0x80000016,
+    "SCMP_ARCH_RISCV64": 0xC00000F3,
+}
+_ATTR_OPTIMIZE = 8
+_EEXIST = -17
+_FORMAT = "1"  # changes when the way of compiling changes, so that old bytes are not used
+
+
+def default_filter(cache: str, capabilities: tuple[str, ...]) -> bytes:
+    """The default profile's BPF for a capability set, from the folder ``cache`` if it is there.
+
+    The key needs no profile to be built: module, capabilities and machine decide.
+    """
+    machine = os.uname().machine
+    key = f"default {_FORMAT} {machine} {' '.join(sorted(capabilities))}"
+    return _cached(cache, key, lambda: seccomp_default.profile(capabilities, machine))
+
+
+def filter_of(cache: str, profile: dict[str, Any]) -> bytes:
+    """The BPF of any OCI profile, from the cache if it is there."""
+    import json
+
+    key = f"{_FORMAT} {os.uname().machine} {json.dumps(profile, sort_keys=True)}"
+    return _cached(cache, key, lambda: profile)
+
+
+def _cached(cache: str, key: str, profile: Any) -> bytes:
+    path = f"{cache}/{hashlib.sha256(key.encode()).hexdigest()}.bpf"
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except FileNotFoundError:
+        content = b""
+    program = content[32:]
+    if program and hashlib.sha256(program).digest() == content[:32]:
+        return program
+    program = compile_filter(profile())
+    os.makedirs(cache, 0o700, exist_ok=True)
+    write_atomically(path, hashlib.sha256(program).digest() + program, sync=False)
+    return program
+
+
+def compile_filter(profile: dict[str, Any]) -> bytes:
+    """Compiles ``linux.seccomp`` to an array of struct sock_filter.
+
+    Names that this libseccomp does not know are left out of the filter: an allowance for a call
+    that it cannot express is safely no allowance. RuntimeFailure for an unknown action, operator
+    or architecture, and where libseccomp is missing.
+    """
+    import ctypes
+
+    library = _load(ctypes)
+    default = _action(profile["defaultAction"], profile.get("defaultErrnoRet"))
+    context = library.seccomp_init(default)
+    if not context:
+        raise RuntimeFailure("libseccomp could not begin a filter")
+    try:
+        for name in profile.get("architectures") or ():
+            _add_architecture(library, context, name)
+        library.seccomp_attr_set(context, _ATTR_OPTIMIZE, 2)  # a binary tree instead of a list
+        for rule in profile.get("syscalls") or ():
+            _add_rule(library, context, rule, default)
+        return _export(library, context)
+    finally:
+        library.seccomp_release(context)
+
+
+def _load(ctypes_module: Any) -> Any:
+    try:
+        library = ctypes_module.CDLL("libseccomp.so.2")
+    except OSError:
+        raise RuntimeFailure(
+            "libseccomp.so.2 is not installed",
+            hint="apt-get install libseccomp2",
+        ) from None
+    library.seccomp_init.restype = ctypes_module.c_void_p
+    for name in ("release", "arch_add", "attr_set", "rule_add_array", "export_bpf"):
+        function = getattr(library, f"seccomp_{name}")
+        first = ctypes_module.c_void_p
+        function.argtypes = {
+            "release": [first],
+            "arch_add": [first, ctypes_module.c_uint32],
+            "attr_set": [first, ctypes_module.c_int, ctypes_module.c_uint32],
+            "rule_add_array": [
+                first,
+                ctypes_module.c_uint32,
+                ctypes_module.c_int,
+                ctypes_module.c_uint,
+                ctypes_module.c_void_p,
+            ],
+            "export_bpf": [first, ctypes_module.c_int],
+        }[name]
+    return library
+
+
+def _action(name: str, errno_return: int | None) -> int:
+    if name not in _ACTIONS:
+        raise RuntimeFailure(f"seccomp: unknown or unsupported action {name!r}")
+    value = _ACTIONS[name]
+    if name in ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE"):
+        value |= 1 if errno_return is None else errno_return
+    return value
+
+
+def _add_architecture(library: Any, context: Any, name: str) -> None:
+    if name not in _ARCHITECTURES:
+        raise RuntimeFailure(f"seccomp: unknown architecture {name!r}")
+    result = library.seccomp_arch_add(context, _ARCHITECTURES[name])
+    if result not in (0, _EEXIST):
+        raise RuntimeFailure(f"seccomp: cannot add {name}", os.strerror(-result))
+
+
+def _add_rule(library: Any, context: Any, rule: dict[str, Any], default: int) -> None:
+    action = _action(rule["action"], rule.get("errnoRet"))
+    if action == default:
+        return  # libseccomp refuses rules that say what is the case anyway
+    conditions = _conditions(rule.get("args") or [])
+    for name in rule["names"]:
+        number = library.seccomp_syscall_resolve_name(name.encode())
+        if number == -1:
+            continue
+        for array, count in conditions:
+            result = library.seccomp_rule_add_array(context, action, number, count, array)
+            if result not in (0, _EEXIST):
+                raise RuntimeFailure(f"seccomp: cannot add {name}", os.strerror(-result))
+
+
+def _conditions(args: list[dict[str, Any]]) -> list[tuple[ctypes.Array[Any] | None, int]]:
+    """One array of comparisons, or, where an argument stands twice, one array for each."""
+    import ctypes
+
+    class Comparison(ctypes.Structure):
+        """struct scmp_arg_cmp, seccomp.h."""
+
+        _fields_ = (
+            ("arg", ctypes.c_uint),
+            ("op", ctypes.c_int),
+            ("datum_a", ctypes.c_uint64),
+            ("datum_b", ctypes.c_uint64),
+        )
+
+    made = []
+    for arg in args:
+        operator = _OPERATORS.get(arg["op"].removeprefix("SCMP_CMP_"))
+        if operator is None:
+            raise RuntimeFailure(f"seccomp: unknown operator {arg['op']!r}")
+        made.append(Comparison(arg["index"], operator, arg["value"], arg.get("valueTwo") or 0))
+    if not made:
+        return [(None, 0)]
+    if len({arg["index"] for arg in args}) < len(args):
+        return [((Comparison * 1)(comparison), 1) for comparison in made]
+    return [((Comparison * len(made))(*made), len(made))]
+
+
+def _export(library: Any, context: Any) -> bytes:
+    fd = os.memfd_create("seccomp")
+    try:
+        result = library.seccomp_export_bpf(context, fd)
+        if result:
+            raise RuntimeFailure("seccomp: the filter cannot be exported", os.strerror(-result))
+        size = os.fstat(fd).st_size
+        return os.pread(fd, size, 0)
+    finally:
+        os.close(fd)

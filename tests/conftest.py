@@ -1,0 +1,118 @@
+"""Fixtures for all rooms: a root folder of one's own, the command, and a check for leaks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+import pytest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The tests build real namespaces and mounts; without root they would prove nothing."""
+    if os.geteuid() != 0:
+        raise pytest.UsageError("these tests need root: run `sudo make test`")
+
+
+@pytest.fixture
+def home_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A private root folder (and run folder) for pyctr, removed after the test."""
+    from kernel.tree import remove_tree
+
+    root = tempfile.mkdtemp(prefix="pyctr-test-")
+    run = f"/run/pyctr-{hashlib.sha256(root.encode()).hexdigest()[:12]}"
+    os.chmod(root, 0o711)
+    monkeypatch.setenv("PYCTR_ROOT", root)
+    monkeypatch.setenv("PYCTR_RUN", run)
+    yield root
+    left = [line for line in _mount_points() if root in line or run in line]
+    remove_tree(root)
+    if os.path.isdir(run):
+        remove_tree(run)
+    assert not left, f"mounts left on the host: {left}"
+
+
+def _mount_points() -> list[str]:
+    with open("/proc/self/mountinfo") as table:
+        return [line.split()[4] for line in table]
+
+
+class Pyctr:
+    """The `pyctr` command on a root folder of its own."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def __call__(
+        self, *args: str, stdin: str | bytes | None = None, code: int | None = 0
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs one command; ``code`` is the exit status it must have, None for any."""
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        ran = subprocess.run(
+            self.argv(*args),
+            input=data,
+            stdin=subprocess.DEVNULL if data is None else None,
+            capture_output=True,
+            timeout=120,
+        )
+        shown = subprocess.CompletedProcess(
+            args, ran.returncode, ran.stdout.decode(), ran.stderr.decode()
+        )
+        if code is not None:
+            assert shown.returncode == code, (
+                f"pyctr {' '.join(args)}: exit {shown.returncode}, not {code}\n"
+                f"stdout: {shown.stdout}\nstderr: {shown.stderr}"
+            )
+        return shown
+
+    def argv(self, *args: str) -> list[str]:
+        """The command line, for tests that start the process themselves."""
+        return [sys.executable, "-m", "cli.main", *args]
+
+    def out(self, *args: str, stdin: str | bytes | None = None) -> str:
+        """The standard output of a command that succeeds, without the last newline."""
+        return self(*args, stdin=stdin).stdout.rstrip("\n")
+
+    def volume_of(self, container: str, destination: str) -> tuple[str, str]:
+        """(name, folder on the host) of the volume that a container has at a destination."""
+        template = (
+            '{{range .Mounts}}{{if eq .Destination "' + destination + '"}}'
+            "{{.Name}} {{.Source}}{{end}}{{end}}"
+        )
+        name, source = self.out("inspect", "--format", template, container).split()
+        return name, source
+
+
+@pytest.fixture
+def pyctr(home_dir: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pyctr]:
+    """The command, and afterwards: all containers removed, and nothing of them left running."""
+    monkeypatch.setenv("PYTHONPATH", PROJECT)
+    command = Pyctr(home_dir)
+    yield command
+    ids = command("ps", "-aq", "--no-trunc").stdout.split()
+    if ids:
+        command("rm", "-f", "-v", *ids)
+    assert command.out("ps", "-aq") == ""
+    deadline = time.monotonic() + 5
+    while (left := _left_behind(ids)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not left, f"left behind: {left}"
+
+
+def _left_behind(ids: list[str]) -> list[str]:
+    """cgroups of these containers, wherever they are mounted."""
+    found = []
+    for folder in _mount_points():
+        if folder.startswith("/sys/fs/cgroup"):
+            found += [path for name in ids if os.path.isdir(path := f"{folder}/pyctr/{name}")]
+    return found
