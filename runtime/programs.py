@@ -11,6 +11,8 @@ import errno
 import os
 import stat
 
+from kernel.mounts import AT_FDCWD
+from kernel.paths import RESOLVE_NO_MAGICLINKS, openat2
 from runtime.errors import RuntimeFailure
 
 _HEAD = 4096
@@ -37,6 +39,7 @@ def execute(program: str, argv: list[str], env: dict[str, str]) -> RuntimeFailur
     failure: tuple[str, OSError] | None = None
     for path in candidates(program, env.get("PATH", "")) if program else ():
         try:
+            refuse_magic_links(path)
             os.execve(path, argv, env)
         except OSError as error:
             # As execvp(3): go on where the file is not, but remember a file that was refused.
@@ -54,6 +57,32 @@ def execute(program: str, argv: list[str], env: dict[str, str]) -> RuntimeFailur
             exit_code=127,
         )
     return diagnose(*failure)
+
+
+def refuse_magic_links(path: str) -> None:
+    """RuntimeFailure if a program or its interpreter is a link such as /proc/self/exe.
+
+    It would run the runtime's own interpreter, a file of the host, inside (CVE-2019-5736).
+    """
+    for at in (path, _interpreter(path)):
+        if not at:
+            continue
+        try:
+            os.close(openat2(AT_FDCWD, at, os.O_PATH, 0, RESOLVE_NO_MAGICLINKS))
+        except OSError as error:
+            if error.errno == errno.ELOOP and os.path.exists(at):
+                raise RuntimeFailure(
+                    f"cannot execute {path!r}", f"{at!r} leads out of the container", exit_code=126
+                ) from None
+
+
+def _interpreter(path: str) -> str:
+    try:
+        head = _read_head(path) if os.path.isfile(path) else b""
+    except OSError:
+        return ""
+    words = head.split(b"\n", 1)[0][2:].split() if head.startswith(b"#!") else []
+    return os.fsdecode(words[0]) if words else ""
 
 
 def diagnose(path: str, error: OSError) -> RuntimeFailure:

@@ -1,0 +1,211 @@
+"""Control groups: which hierarchies there are, and the files that both versions share.
+
+Controllers are found in the mount table, never by folder name (a host may leave plain folders
+where hierarchies used to be). Three layouts exist and all are supported: pure v2, pure v1, and
+the hybrid one, where a v2 tree holds few or no controllers beside the v1 hierarchies. A control
+group is made by :func:`of`, which answers with :class:`runtime.cgroups_v1.Cgroup` or
+:class:`runtime.cgroups_v2.Cgroup`; both have the same methods.
+
+Source: cgroups(7), Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+from kernel import signals
+from kernel.record import Record
+from runtime.errors import RuntimeFailure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    class Cgroup(Protocol):
+        """One container's place in all hierarchies."""
+
+        folders: tuple[str, ...]
+
+        def create(self, resources: dict[str, Any]) -> None: ...
+        def add(self, pid: int) -> None: ...
+        def update(self, resources: dict[str, Any]) -> None: ...
+        def pids(self) -> list[int]: ...
+        def oom_kills(self) -> int: ...
+        def freeze(self, frozen: bool) -> None: ...
+        def kill(self) -> None: ...
+        def remove(self) -> None: ...
+        def writes(self, resources: dict[str, Any]) -> list[tuple[str, str]]: ...
+
+
+_REMOVE_PATIENCE = 5.0  # seconds that a killed process may take to leave its cgroup
+
+
+class Hierarchies(Record):
+    """Where the hierarchies are mounted: controller to folder for v1, one folder for v2.
+
+    A named v1 hierarchy stands as ``name=...``. ``v2_controllers`` are those of the v2 root.
+    """
+
+    v1: dict[str, str]
+    v2: str = ""
+    v2_controllers: tuple[str, ...] = ()
+
+    @property
+    def pure_v2(self) -> bool:
+        """Whether v2 rules alone."""
+        return bool(self.v2) and not any(not name.startswith("name=") for name in self.v1)
+
+
+def hierarchies() -> Hierarchies:
+    """Reads the mount table of this process (proc_pid_mountinfo(5))."""
+    with open("/proc/self/mountinfo") as table:
+        return parse_mountinfo(table.read())
+
+
+def parse_mountinfo(text: str) -> Hierarchies:
+    """The hierarchies that a mountinfo table lists; the first mount of each counts."""
+    v1: dict[str, str] = {}
+    v2 = ""
+    for line in text.splitlines():
+        left, _, right = line.partition(" - ")
+        kind, _, rest = right.partition(" ")
+        if kind not in ("cgroup", "cgroup2"):
+            continue
+        folder = unescape(left.split()[4])
+        if kind == "cgroup2":
+            v2 = v2 or folder
+            continue
+        for option in rest.split()[-1].split(","):
+            if option not in ("rw", "ro", "xattr", "noprefix", "clone_children"):
+                v1.setdefault(option, folder)
+    return Hierarchies(v1, v2, tuple(_words(f"{v2}/cgroup.controllers")) if v2 else ())
+
+
+def unescape(path: str) -> str:
+    """Undoes the octal escapes of mountinfo."""
+    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        path = path.replace(code, char)
+    return path
+
+
+def of(path: str, found: Hierarchies | None = None) -> Cgroup:
+    """The control group at ``path`` (absolute, from each hierarchy's mount point)."""
+    found = found or hierarchies()
+    if found.pure_v2:
+        from runtime import cgroups_v2
+
+        return cgroups_v2.Cgroup(path, found)
+    if not found.v1:
+        raise RuntimeFailure(
+            "no control groups are mounted",
+            "neither cgroup nor cgroup2 stands in /proc/self/mountinfo",
+            "mount -t cgroup2 cgroup2 /sys/fs/cgroup",
+        )
+    from runtime import cgroups_v1
+
+    return cgroups_v1.Cgroup(path, found)
+
+
+def make(folder: str) -> None:
+    """Makes a cgroup and its parents; one that is there already is fine."""
+    try:
+        os.mkdir(folder)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        make(os.path.dirname(folder))
+        make(folder)
+
+
+def write(folder: str, file: str, value: str) -> None:
+    """Writes one control file; the error names file, value and reason."""
+    path = f"{folder}/{file}"
+    try:
+        fd = os.open(path, os.O_WRONLY)
+        try:
+            os.write(fd, value.encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        hint = ""
+        if isinstance(error, FileNotFoundError):
+            hint = "this kernel lacks the controller or the option; leave the limit out"
+        raise RuntimeFailure(
+            f"cannot set {file} to {value.strip()!r}",
+            os.strerror(error.errno or 0).lower(),
+            hint,
+            path,
+            error.errno or 0,
+        ) from None
+
+
+def read(folder: str, file: str) -> str:
+    """One control file, stripped; "" where it is not there."""
+    try:
+        with open(f"{folder}/{file}") as handle:
+            return handle.read().strip()
+    except (FileNotFoundError, OSError):
+        return ""
+
+
+def _words(path: str) -> list[str]:
+    folder, _, file = path.rpartition("/")
+    return read(folder, file).split()
+
+
+def pids_below(folder: str) -> list[int]:
+    """Processes of a cgroup and of every cgroup below it."""
+    found: list[int] = []
+    for at, _, _ in os.walk(folder):
+        found += [int(word) for word in read(at, "cgroup.procs").split()]
+    return found
+
+
+def counter(text: str, key: str) -> int:
+    """The number beside ``key`` in a file of ``key number`` lines; 0 if absent."""
+    for line in text.splitlines():
+        name, _, value = line.partition(" ")
+        if name == key:
+            return int(value)
+    return 0
+
+
+def remove_below(folder: str) -> None:
+    """Removes a cgroup and those below it, waiting a little for killed processes to be gone."""
+    deadline = time.monotonic() + _REMOVE_PATIENCE
+    while True:
+        try:
+            os.rmdir(folder)
+            return
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
+                raise
+        for at, _, _ in os.walk(folder, topdown=False):
+            if at != folder:
+                try:
+                    os.rmdir(at)
+                except OSError:
+                    pass
+        if time.monotonic() > deadline:
+            raise RuntimeFailure(
+                "a control group cannot be removed",
+                f"processes {pids_below(folder)} are still in it",
+                path=folder,
+            )
+        time.sleep(0.005)
+
+
+def kill_all(cgroup: Cgroup) -> None:
+    """SIGKILL to every process until none is left; a frozen tree must be thawed before."""
+    deadline = time.monotonic() + _REMOVE_PATIENCE
+    while (left := cgroup.pids()) and time.monotonic() < deadline:
+        for pid in left:
+            try:
+                os.kill(pid, signals.SIGKILL)
+            except ProcessLookupError:
+                pass
+        time.sleep(0.005)

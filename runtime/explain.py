@@ -1,0 +1,85 @@
+"""The plan as a story, while it happens, or as a shell script that does the same by hand."""
+
+from __future__ import annotations
+
+import os
+
+from runtime import cgroups
+from runtime.steps import Execute, FindUser, MakeCgroup, Step, Unshare, namespace_flags, quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runtime.plan import Plan
+
+
+def line(index: int, total: int, step: Step, nanoseconds: int, *, colour: bool = False) -> str:
+    """One performed step in two lines: number, what, call, time; why, and what to read."""
+    dim, plain = ("\x1b[2m", "\x1b[0m") if colour else ("", "")
+    took = f"{nanoseconds / 1e6:.2f} ms" if nanoseconds else "-"
+    head = f"{index + 1:3}/{total}  {step.title:<42} {took:>9}  {step.call()}"
+    return f"{head}\n{dim}        {step.why}  [{step.man}]{plain}"
+
+
+def script(plan: Plan) -> str:
+    """A shell script of unshare(1), mount(8) and friends that builds the same container.
+
+    It is run as root from any folder, needs util-linux and coreutils, and none of pyctr.
+    """
+    outside = next(step for step in plan.steps if isinstance(step, MakeCgroup))
+    kinds = [k for step in plan.steps if isinstance(step, Unshare) for k in step.kinds]
+    options = " ".join(namespace_flags(("pid", *kinds))[2])
+    inside = [line for step in plan.inside for line in _commented(step)]
+    body = "\n".join(["set -eu", *inside, _last(plan)])
+    return "\n".join(
+        [
+            "#!/bin/sh",
+            "# The same container by hand: run this as root.",
+            "set -eu",
+            "ROOT=$(mktemp -d)",
+            "export ROOT",
+            "# The folder stays empty on the host: the mounts below are the container's alone.",
+            "trap 'rmdir \"$ROOT\"' EXIT",
+            "",
+            f"# {outside.title}: {outside.why} [{outside.man}]",
+            "(",
+            *outside.shell(),
+            "",
+            f"# {namespace_flags(tuple(kinds))[1]}: new namespaces,",
+            "# then a fork into the new pid namespace [unshare(1), namespaces(7)]",
+            f"unshare {options} --fork --kill-child --propagation slave -- /bin/sh -c {quote(body)}",
+            ")",
+            "",
+        ]
+    )
+
+
+def _commented(step: Step) -> list[str]:
+    lines = step.shell()
+    return ["", f"# {step.title}: {step.why} [{step.man}]", *lines] if lines else []
+
+
+def _last(plan: Plan) -> str:
+    """setpriv(1) and chroot(1), which give up rights and enter, then env(1) with the program."""
+    from runtime.steps import BecomeUser, ChangeDirectory, DropBounding, NoNewPrivileges
+
+    program = next(step for step in plan.inside if isinstance(step, Execute))
+    bounding = next(step for step in plan.inside if isinstance(step, DropBounding)).wanted
+    folder = next(step for step in plan.inside if isinstance(step, ChangeDirectory)).path
+    sets = next(step for step in plan.inside if isinstance(step, BecomeUser)).sets
+    user = next((step.wanted for step in plan.inside if isinstance(step, FindUser)), "")
+    keep = ",".join(["-all", *(f"+{name.removeprefix('CAP_').lower()}" for name in bounding)])
+    confined = any(isinstance(step, NoNewPrivileges) for step in plan.inside)
+    words = ["setpriv", f"--bounding-set={keep}", "--inh-caps=-all"]
+    words += ["--no-new-privs"] if confined else []
+    words += ["chroot", *([f"--userspec={user}"] if user not in ("", "root", "0") else []), "."]
+    variables = [entry for entry in program.env if not entry.startswith("HOME=")]
+    home = next((entry for entry in program.env if entry.startswith("HOME=")), "HOME=/root")
+    words += ["/bin/sh", "-c", f'cd {quote(folder)} && exec "$@"', "sh"]
+    words += ["env", "-i", home, *variables, *program.argv]
+    why = f"give up all but {len(dict(sets).get('bounding', bounding))} capabilities and enter"
+    return f"\n# {why} [setpriv(1), chroot(1)]\nexec {' '.join(quote(word) for word in words)}"
+
+
+def remove_by_hand(plan: Plan) -> list[str]:
+    """The cgroup folders that a run of the script leaves, deepest first."""
+    return [f for f in cgroups.of(plan.cgroup).folders if os.path.isdir(f)]

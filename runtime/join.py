@@ -1,0 +1,155 @@
+"""Another process in a running container: what `exec` does.
+
+The caller enters the pid namespace for its children, forks, and the child enters all the other
+namespaces of the container's first process at once through its pidfd, which cannot mean another
+process (setns(2), "pidfd"). Nothing is looked up by a path of the container before that, and
+nothing is imported after it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from kernel import namespaces, process, sockets
+from kernel.paths import DEVPTS_SUPER_MAGIC, fs_magic, open_in_root
+from runtime import cgroups, launch, plan
+from runtime.errors import RuntimeFailure
+from runtime.steps import FindUser, JoinCgroup, Site, Step, namespace_flags, open_peer, use_terminal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_KINDS = ("mount", "uts", "ipc", "network", "cgroup")
+
+
+class EnterContainer(Step):
+    """All namespaces of the container's first process but pid, which the parent entered."""
+
+    pid: int
+    pidfd: int
+    why = "one call, by pidfd: the pid cannot have been given to another process meanwhile"
+    man = "setns(2), pidfd_open(2)"
+
+    @property
+    def title(self) -> str:
+        return "enter the container"
+
+    def call(self) -> str:
+        return f"setns(pidfd_open({self.pid}), {namespace_flags(_KINDS)[1]})"
+
+    def perform(self, site: Site) -> None:
+        import sys
+
+        namespaces.setns(self.pidfd, namespace_flags(_KINDS)[0])
+        # setns(2) with a mount namespace also moves root and working folder to its root.
+        site.root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY)
+        sys.path.clear()
+        sys.meta_path.clear()
+
+    def shell(self) -> list[str]:
+        return [f"# nsenter --target {self.pid} --mount --uts --ipc --net --pid --cgroup"]
+
+
+class OpenTerminal(Step):
+    """A pseudo terminal of the container; its master goes to the caller."""
+
+    columns: int
+    rows: int
+    why = "the new process gets a terminal of the container, never the caller's own"
+    man = "pty(7), ioctl_tty(2)"
+
+    @property
+    def title(self) -> str:
+        return "open a terminal"
+
+    def call(self) -> str:
+        return 'open("/dev/pts/ptmx"), ioctl(TIOCGPTPEER)'
+
+    def perform(self, site: Site) -> None:
+        master = open_in_root(site.root_fd, "/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY)
+        if fs_magic(master) != DEVPTS_SUPER_MAGIC:
+            raise RuntimeFailure("cannot open a terminal", "/dev/pts/ptmx is no pty multiplexer")
+        peer = open_peer(master, self.columns, self.rows)
+        assert site.report is not None
+        sockets.send_with_fd(site.report, b"C", master)
+        os.close(master)
+        use_terminal(peer)
+
+    def shell(self) -> list[str]:
+        return []
+
+
+def make(
+    pid: int,
+    pidfd: int,
+    cgroup: str,
+    process_spec: dict[str, Any],
+    profile: dict[str, Any] | None,
+    cache: str,
+) -> tuple[Step, ...]:
+    """The plan of an exec: ``process_spec`` is ``process`` of the specification."""
+    made: list[Step] = [JoinCgroup(cgroup), EnterContainer(pid, pidfd)]
+    if process_spec.get("terminal"):
+        size = process_spec.get("consoleSize") or {}
+        made.append(OpenTerminal(size.get("width") or 0, size.get("height") or 0))
+    user = process_spec.get("user") or {}
+    made.append(FindUser(user.get("username") or ""))
+    made += plan.becoming(process_spec, profile, cache, monitored=False)
+    return tuple(made)
+
+
+def join(
+    pid: int,
+    start_time: int,
+    cgroup: str,
+    process_spec: dict[str, Any],
+    stdio: tuple[int, int, int] | None,
+    *,
+    profile: dict[str, Any] | None = None,
+    cache: str = "",
+    on_plan: Callable[[tuple[Step, ...]], Callable[[int, int], None]] | None = None,
+) -> launch.Started:
+    """Runs a process in the container of ``pid``; returns when its program runs.
+
+    ``on_plan`` gets the plan first and answers with what is told of each step. RuntimeFailure if
+    the container has ended, and as :func:`runtime.launch.launch`.
+    """
+    launch.preload()
+    try:
+        pidfd = process.pidfd_open(pid)
+    except ProcessLookupError:
+        raise RuntimeFailure("the container has ended") from None
+    if not process.is_alive(pid, start_time):
+        os.close(pidfd)
+        raise RuntimeFailure("the container has ended")
+    ours, theirs = sockets.pair()
+    gate, opener = os.pipe()
+    site = Site("/", gate, theirs)
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    child = -1
+    try:
+        steps = make(pid, pidfd, cgroup, process_spec, profile, cache)
+        on_step = on_plan(steps) if on_plan else None
+        namespaces.setns(pidfd, namespaces.CLONE_NEWPID)
+        child = os.fork()
+        if child == 0:
+            ours.close()
+            os.close(opener)
+            launch.inside(steps, 0, len(steps), site, stdio, on_step is not None)
+        namespaces.setns(own, namespaces.CLONE_NEWPID)
+        theirs.close()
+        started = process.start_time(child)
+        cgroups.of(cgroup).add(child)
+        os.write(opener, b"g")
+        return launch.Started(child, started, launch.listen(ours, on_step))
+    except BaseException:
+        if child > 0:
+            launch.abandon(child)
+        raise
+    finally:
+        for fd in (gate, opener, own, pidfd):
+            os.close(fd)
+        ours.close()
+        theirs.close()

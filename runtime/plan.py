@@ -1,0 +1,202 @@
+"""From an OCI runtime specification to an ordered list of steps. Pure: nothing is touched here.
+
+The order is the lesson of many incidents. Mounts are made in the order of the specification, the
+program's rights are given up after the last mount, and the filter is loaded as late as its own
+rules allow. ``process.user.username`` may hold ``user[:group]`` for the container's own passwd to
+resolve; without it ``uid``, ``gid`` and ``additionalGids`` are taken as numbers.
+
+Source: OCI runtime specification 1.2, config.md and config-linux.md.
+"""
+
+from __future__ import annotations
+
+from kernel.record import Record
+from overlay.union import Union
+from runtime import filesystem, seccomp, steps
+from runtime.errors import RuntimeFailure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_KNOWN_NAMESPACES = ("mount", "uts", "ipc", "network", "pid", "cgroup")
+
+
+class Plan(Record):
+    """What a start does.
+
+    ``outside`` are the steps of the caller, the last of which forks; ``inside`` those that the
+    forked process performs on itself, in order. ``cgroup`` is where it belongs.
+    """
+
+    cgroup: str
+    outside: tuple[steps.Step, ...]
+    inside: tuple[steps.Step, ...]
+
+    @property
+    def steps(self) -> tuple[steps.Step, ...]:
+        """All of them, as they are numbered."""
+        return (*self.outside, *self.inside)
+
+
+def make(
+    spec: dict[str, Any],
+    *,
+    union: Union | None = None,
+    seccomp_cache: str = "",
+    volumes: tuple[str, ...] = (),
+) -> Plan:
+    """The plan of a specification.
+
+    ``union`` takes the place of ``root.path``. ``seccomp_cache`` is the folder of compiled
+    filters. ``volumes`` names the destinations that are volumes, so that the plan can say so.
+    RuntimeFailure for what this runtime does not support, by name.
+    """
+    linux = spec.get("linux") or {}
+    process = spec.get("process")
+    if process is None:
+        raise RuntimeFailure("the specification has no process", "nothing would run")
+    namespaces = _namespaces(linux)
+    cgroup = linux.get("cgroupsPath") or ""
+    root = spec["root"]
+    made: list[steps.Step] = []
+    made += [steps.EnterNamespace(k, p) for k, p in namespaces.items() if p and k != "pid"]
+    early = tuple(k for k, p in namespaces.items() if not p and k not in ("pid", "cgroup"))
+    made.append(steps.Unshare(early))
+    made.append(filesystem.IsolateMounts())
+    made.append(filesystem.MountRoot(union or Union((root["path"],))))
+    made += _names(spec)
+    late = [m for m in spec.get("mounts") or () if m.get("type") in ("cgroup", "cgroup2")]
+    for mount in spec.get("mounts") or ():
+        if mount not in late:
+            made.append(_mount(mount, volumes))
+            if mount["destination"] == "/dev":
+                made += _devices(linux)
+    made.append(steps.JoinCgroup(cgroup))
+    if namespaces.get("cgroup") == "":
+        made.append(steps.Unshare(("cgroup",)))
+    made += [_mount(mount, volumes) for mount in late]
+    sysctls = (linux.get("sysctl") or {}).items()
+    made += [filesystem.WriteSysctl(name, value) for name, value in sysctls]
+    if process.get("terminal"):
+        size = process.get("consoleSize") or {}
+        made.append(steps.AllocateConsole(size.get("width") or 0, size.get("height") or 0))
+    if linux.get("readonlyPaths"):
+        made.append(filesystem.MakeReadonly(tuple(linux["readonlyPaths"])))
+    if linux.get("maskedPaths"):
+        made.append(filesystem.Mask(tuple(linux["maskedPaths"])))
+    if root.get("readonly"):
+        made.append(filesystem.ReadonlyRoot())
+    made += _find_user(process)
+    if process.get("oomScoreAdj") is not None:
+        made.append(steps.SetOomScore(process["oomScoreAdj"]))
+    made.append(steps.SwitchRoot())
+    made += becoming(process, linux.get("seccomp"), seccomp_cache, monitored=True)
+    outside = (
+        steps.MakeCgroup(cgroup, linux.get("resources") or {}),
+        steps.Fork(namespaces.get("pid") == "", namespaces.get("pid") or ""),
+    )
+    return Plan(cgroup, outside, tuple(made))
+
+
+def becoming(
+    process: dict[str, Any], profile: dict[str, Any] | None, cache: str, *, monitored: bool
+) -> list[steps.Step]:
+    """The last steps, which a new container and an exec share: rights, limits, filter, program."""
+    sets = steps.to_sets(process)
+    bounding = dict(sets).get("bounding", ())
+    load = _seccomp(profile, bounding, cache)
+    confined = bool(process.get("noNewPrivileges"))
+    made: list[steps.Step] = [steps.ChangeDirectory(process.get("cwd") or "/")]
+    made.append(steps.DropBounding(bounding))
+    if not confined:
+        made += load  # without no_new_privs the filter needs CAP_SYS_ADMIN, which goes next
+    umask = (process.get("user") or {}).get("umask")
+    made.append(steps.BecomeUser(sets, 0o022 if umask is None else umask))
+    if monitored:  # after the change of user, which clears it
+        made.append(steps.DieWithMonitor())
+    if confined:
+        made.append(steps.NoNewPrivileges())
+    for limit in process.get("rlimits") or ():
+        made.append(steps.SetLimit(limit["type"], limit["soft"], limit["hard"]))
+    if confined:
+        made += load
+    if not process.get("args"):
+        raise RuntimeFailure("no command was given", "the image names none either")
+    made.append(steps.Execute(tuple(process["args"]), tuple(process.get("env") or ())))
+    return made
+
+
+def _namespaces(linux: dict[str, Any]) -> dict[str, str]:
+    """Type to path, "" for a new one."""
+    found: dict[str, str] = {}
+    for entry in linux.get("namespaces") or ():
+        kind = entry["type"]
+        if kind not in _KNOWN_NAMESPACES:
+            raise RuntimeFailure(f"a {kind} namespace is not supported yet")
+        found[kind] = entry.get("path") or ""
+    if found.get("mount") != "":
+        raise RuntimeFailure("a container needs a mount namespace of its own")
+    return found
+
+
+def _names(spec: dict[str, Any]) -> list[steps.Step]:
+    made: list[steps.Step] = []
+    if spec.get("hostname"):
+        made.append(steps.SetHostname(spec["hostname"]))
+    if spec.get("domainname"):
+        made.append(steps.SetHostname(spec["domainname"], domain=True))
+    return made
+
+
+def _mount(mount: dict[str, Any], volumes: tuple[str, ...]) -> steps.Step:
+    options = filesystem.parse_options(mount.get("options") or ())
+    kind, destination = mount.get("type") or "none", mount["destination"]
+    if options.bind or kind in ("bind", "none"):
+        return filesystem.Bind(mount["source"], destination, options, destination in volumes)
+    if kind == "cgroup":
+        from runtime import defaults
+
+        hierarchies = defaults.cgroup_folders()
+        if hierarchies:
+            return filesystem.MountCgroups1(destination, hierarchies)
+        kind = "cgroup2"
+    return filesystem.MountFilesystem(kind, mount.get("source") or kind, destination, options)
+
+
+def _devices(linux: dict[str, Any]) -> list[steps.Step]:
+    from runtime import defaults
+
+    made: list[steps.Step] = []
+    for device in (*defaults.DEVICES, *(linux.get("devices") or ())):
+        made.append(
+            filesystem.MakeDevice(
+                device["path"],
+                device["type"],
+                device.get("major") or 0,
+                device.get("minor") or 0,
+                device.get("fileMode") or 0o666,
+                device.get("uid") or 0,
+                device.get("gid") or 0,
+            )
+        )
+    return [*made, *(filesystem.Link(path, target) for path, target in defaults.LINKS)]
+
+
+def _find_user(process: dict[str, Any]) -> list[steps.Step]:
+    user = process.get("user") or {}
+    additional = tuple(str(gid) for gid in user.get("additionalGids") or ())
+    wanted = user.get("username")
+    if wanted is None:
+        wanted = f"{user.get('uid', 0)}:{user.get('gid', 0)}"
+    return [steps.FindUser(wanted, additional)]
+
+
+def _seccomp(
+    profile: dict[str, Any] | None, bounding: tuple[str, ...], cache: str
+) -> list[steps.Step]:
+    if not profile:
+        return []
+    if profile.get("defaultAction") == "default":  # our own word: Docker's profile
+        return [steps.LoadSeccomp(seccomp.default_filter(cache, bounding))]
+    return [steps.LoadSeccomp(seccomp.filter_of(cache, profile))]

@@ -1,0 +1,618 @@
+"""What a start consists of: one small object for each step of the plan.
+
+A step can be performed, described (the system call with its real arguments), explained (why, and
+which manual page says more) and written as shell lines that do the same by hand. This module has
+the base and the steps that concern the process; those that build its files are in
+:mod:`runtime.filesystem`.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+
+from kernel import mounts, namespaces, process, signals, sockets, trace
+from kernel.paths import close_range, open_in_root
+from kernel.record import Record
+from runtime import capabilities, cgroups, programs, users
+from runtime.errors import RuntimeFailure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+    from collections.abc import Callable
+    from typing import Any, ClassVar
+
+_NAMESPACES = {
+    "mount": (namespaces.CLONE_NEWNS, "CLONE_NEWNS", "--mount"),
+    "uts": (namespaces.CLONE_NEWUTS, "CLONE_NEWUTS", "--uts"),
+    "ipc": (namespaces.CLONE_NEWIPC, "CLONE_NEWIPC", "--ipc"),
+    "network": (namespaces.CLONE_NEWNET, "CLONE_NEWNET", "--net"),
+    "pid": (namespaces.CLONE_NEWPID, "CLONE_NEWPID", "--pid"),
+    "cgroup": (namespaces.CLONE_NEWCGROUP, "CLONE_NEWCGROUP", "--cgroup"),
+}
+
+
+class Site:
+    """What the steps of one start share: the only thing here that changes.
+
+    ``root`` is where the root filesystem is placed in the private mount namespace, ``root_fd``
+    its descriptor once it is mounted, ``gate`` a pipe that yields a byte when the process is in
+    its control group, ``report`` the socket to the monitor, ``child`` what fork(2) returned.
+    """
+
+    def __init__(self, root: str, gate: int = -1, report: socket | None = None) -> None:
+        self.root = root
+        self.cgroup: cgroups.Cgroup | None = None
+        self.child = -1
+        self.root_fd = -1
+        self.gate = gate
+        self.report = report
+        self.user: users.User | None = None
+
+
+class Step(Record):
+    """One step. Subclasses add fields and say what they do."""
+
+    why: ClassVar[str] = ""
+    man: ClassVar[str] = ""
+    before_point: ClassVar[Callable[[], None]]
+    after_point: ClassVar[Callable[[], None]]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        name = f"runtime.step.{cls.__name__}"
+        cls.before_point = staticmethod(trace.point(f"{name}.before"))
+        cls.after_point = staticmethod(trace.point(f"{name}.after"))
+
+    @property
+    def title(self) -> str:
+        """Two or three words: "mount proc on /proc"."""
+        raise NotImplementedError
+
+    def call(self) -> str:
+        """The system call with its real arguments."""
+        raise NotImplementedError
+
+    def perform(self, site: Site) -> None:
+        """Does it. OSError or RuntimeFailure."""
+        raise NotImplementedError
+
+    def shell(self) -> list[str]:
+        """Shell lines that do the same; the root filesystem is "$ROOT"."""
+        raise NotImplementedError
+
+
+def quote(word: str) -> str:
+    """``word`` as one word of a shell."""
+    if word and all(char.isalnum() or char in "_@%+=:,./-" for char in word):
+        return word
+    return "'" + word.replace("'", "'\"'\"'") + "'"
+
+
+def namespace_flags(kinds: tuple[str, ...]) -> tuple[int, str, list[str]]:
+    """(flags, "CLONE_A|CLONE_B", options of unshare(1)) for OCI namespace types."""
+    rows = [_NAMESPACES[kind] for kind in kinds]
+    return sum(row[0] for row in rows), "|".join(row[1] for row in rows), [row[2] for row in rows]
+
+
+class MakeCgroup(Step):
+    """The control group with its limits, in every hierarchy of the host. Done by the monitor."""
+
+    path: str
+    resources: dict[str, Any]
+    why = "limits are set while nothing runs in it yet"
+    man = "cgroups(7)"
+
+    @property
+    def title(self) -> str:
+        return "make the control group"
+
+    def call(self) -> str:
+        made = cgroups.of(self.path)
+        return f'mkdir("{made.folders[0]}") and {len(made.writes(self.resources))} limits'
+
+    def perform(self, site: Site) -> None:
+        site.cgroup = cgroups.of(self.path)
+        site.cgroup.create(self.resources)
+
+    def shell(self) -> list[str]:
+        made = cgroups.of(self.path)
+        lines = [f"mkdir -p {quote(folder)}" for folder in made.folders]
+        if any("cpuset" in folder for folder in made.folders):
+            lines += _fill_cpuset(next(f for f in made.folders if "cpuset" in f))
+        lines += [f"echo {quote(v)} > {quote(path)}" for path, v in made.writes(self.resources)]
+        return [*lines, *(f"echo $$ > {quote(folder)}/cgroup.procs" for folder in made.folders)]
+
+
+def _fill_cpuset(folder: str) -> list[str]:
+    above = os.path.dirname(folder)
+    return [
+        f'[ -s {at}/cpuset.{file} ] && [ -n "$(cat {at}/cpuset.{file})" ] || '
+        f"cat {os.path.dirname(at)}/cpuset.{file} > {at}/cpuset.{file}"
+        for at in (quote(above), quote(folder))
+        for file in ("cpus", "mems")
+    ]
+
+
+class Fork(Step):
+    """A child that is the first process of a new pid namespace. Done by the monitor."""
+
+    new_pid: bool
+    pid_path: str = ""
+    why = "a pid namespace holds children only; the monitor itself stays outside"
+    man = "fork(2), pid_namespaces(7)"
+
+    @property
+    def title(self) -> str:
+        return "fork the first process"
+
+    def call(self) -> str:
+        return "unshare(CLONE_NEWPID), fork()" if self.new_pid else "fork()"
+
+    def perform(self, site: Site) -> None:
+        if not self.new_pid and not self.pid_path:
+            site.child = os.fork()
+            return
+        own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if self.new_pid:
+                namespaces.unshare(namespaces.CLONE_NEWPID)
+            else:
+                EnterNamespace("pid", self.pid_path).perform(site)
+            site.child = os.fork()
+            if site.child:  # later children of the monitor belong to its own namespace again
+                namespaces.setns(own, namespaces.CLONE_NEWPID)
+        finally:
+            os.close(own)
+
+    def shell(self) -> list[str]:
+        return []  # unshare(1) --pid --fork
+
+
+class JoinCgroup(Step):
+    """Waits until the monitor has put this process into its control group."""
+
+    path: str
+    why = "limits must hold before the first instruction of the program; children inherit them"
+    man = "cgroups(7)"
+
+    @property
+    def title(self) -> str:
+        return "join the control group"
+
+    def call(self) -> str:
+        return f'write("{self.path}/cgroup.procs", pid) in each hierarchy'
+
+    def perform(self, site: Site) -> None:
+        if site.gate >= 0 and not os.read(site.gate, 1):
+            os._exit(1)  # the monitor gave up; it knows why
+
+    def shell(self) -> list[str]:
+        return []  # the script joined before it unshared
+
+
+class Unshare(Step):
+    """New namespaces of several kinds at once."""
+
+    kinds: tuple[str, ...]
+    why = "from here on the process has these views of the system for itself"
+    man = "unshare(2), namespaces(7)"
+
+    @property
+    def title(self) -> str:
+        return f"new {', '.join(self.kinds)} namespace{'s' if len(self.kinds) > 1 else ''}"
+
+    def call(self) -> str:
+        return f"unshare({namespace_flags(self.kinds)[1]})"
+
+    def perform(self, site: Site) -> None:
+        namespaces.unshare(namespace_flags(self.kinds)[0])
+
+    def shell(self) -> list[str]:
+        return []  # one unshare(1) command makes them all
+
+
+class EnterNamespace(Step):
+    """An existing namespace instead of a new one."""
+
+    kind: str
+    path: str
+    why = "the specification names an existing namespace to share"
+    man = "setns(2)"
+
+    @property
+    def title(self) -> str:
+        return f"enter {self.kind} namespace"
+
+    def call(self) -> str:
+        return f'setns(open("{self.path}"), {_NAMESPACES[self.kind][1]})'
+
+    def perform(self, site: Site) -> None:
+        fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            namespaces.setns(fd, _NAMESPACES[self.kind][0])
+        finally:
+            os.close(fd)
+
+    def shell(self) -> list[str]:
+        return [f"# enter the {self.kind} namespace {self.path}: nsenter(1) around this script"]
+
+
+class SetHostname(Step):
+    """The name in the container's own UTS namespace."""
+
+    name: str
+    domain: bool = False
+    why = "the UTS namespace is new, so this name is the container's alone"
+    man = "sethostname(2), uts_namespaces(7)"
+
+    @property
+    def title(self) -> str:
+        return "set the domain name" if self.domain else "set the host name"
+
+    def call(self) -> str:
+        return f'{"setdomainname" if self.domain else "sethostname"}("{self.name}")'
+
+    def perform(self, site: Site) -> None:
+        (namespaces.setdomainname if self.domain else namespaces.sethostname)(self.name)
+
+    def shell(self) -> list[str]:
+        return [f"{'domainname' if self.domain else 'hostname'} {quote(self.name)}"]
+
+
+class FindUser(Step):
+    """Who the program runs as, from the container's own passwd and group files."""
+
+    wanted: str
+    additional: tuple[str, ...] = ()
+    why = "names mean what the image says they mean; its files are read as data, never trusted"
+    man = "passwd(5), openat2(2)"
+
+    @property
+    def title(self) -> str:
+        return "find the user"
+
+    def call(self) -> str:
+        return f'openat2(rootfs, "/etc/passwd", RESOLVE_IN_ROOT) for "{self.wanted or "root"}"'
+
+    def perform(self, site: Site) -> None:
+        site.user = users.lookup(site.root_fd, self.wanted, self.additional)
+
+    def shell(self) -> list[str]:
+        return []  # chroot(1) --userspec looks the user up
+
+
+class SetLimit(Step):
+    """One resource limit."""
+
+    name: str
+    soft: int
+    hard: int
+    why = "set last: an earlier limit would bind the runtime's own work"
+    man = "setrlimit(2)"
+
+    @property
+    def title(self) -> str:
+        return f"limit {self.name}"
+
+    def call(self) -> str:
+        return f"setrlimit({self.name}, {self.soft}, {self.hard})"
+
+    def perform(self, site: Site) -> None:
+        from runtime import limits  # loaded by the plan before any pivot_root
+
+        limits.set_limit(self.name, self.soft, self.hard)
+
+    def shell(self) -> list[str]:
+        name = self.name.removeprefix("RLIMIT_").lower()
+        return [f"prlimit --pid $$ --{name}={self.soft}:{self.hard}"]
+
+
+class SetOomScore(Step):
+    """How gladly the kernel kills this process when the host lacks memory."""
+
+    adjustment: int
+    why = "a host short of memory kills the highest score first"
+    man = "proc_pid_oom_score_adj(5)"
+
+    @property
+    def title(self) -> str:
+        return "set the OOM score"
+
+    def call(self) -> str:
+        return f'write("/proc/self/oom_score_adj", "{self.adjustment}")'
+
+    def perform(self, site: Site) -> None:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write(str(self.adjustment))
+
+    def shell(self) -> list[str]:
+        return [f"echo {self.adjustment} > /proc/self/oom_score_adj"]
+
+
+class DropBounding(Step):
+    """Capabilities that nothing in the container can ever gain."""
+
+    wanted: tuple[str, ...]
+    why = "root inside keeps Docker's short list; what is not in the bounding set cannot come back"
+    man = "capabilities(7), PR_CAPBSET_DROP(2const)"
+
+    @property
+    def title(self) -> str:
+        return "drop capabilities"
+
+    def call(self) -> str:
+        return f"prctl(PR_CAPBSET_DROP, each but {len(self.wanted)})"
+
+    def perform(self, site: Site) -> None:
+        capabilities.drop_bounding({"bounding": list(self.wanted)})
+
+    def shell(self) -> list[str]:
+        return []  # setpriv(1) --bounding-set
+
+
+class BecomeUser(Step):
+    """Groups, gid, uid, then the other four capability sets."""
+
+    sets: tuple[tuple[str, tuple[str, ...]], ...]
+    umask: int = -1
+    why = "the program runs as this user; no supplementary group and no capability is left over"
+    man = "setgroups(2), setresuid(2), capset(2)"
+
+    @property
+    def title(self) -> str:
+        return "become the user"
+
+    def call(self) -> str:
+        return "setgroups(), setresgid(), setresuid(), capset()"
+
+    def perform(self, site: Site) -> None:
+        user = site.user or users.User(0, 0)
+        os.setgroups(user.groups)
+        os.setresgid(user.gid, user.gid, user.gid)
+        wanted = {name: list(names) for name, names in self.sets}
+        keep = user.uid != 0 and any(wanted.get(name) for name in ("effective", "ambient"))
+        if keep:
+            process.set_keepcaps(True)
+        os.setresuid(user.uid, user.uid, user.uid)
+        capabilities.set_all(wanted)
+        if self.umask >= 0:
+            os.umask(self.umask)
+
+    def shell(self) -> list[str]:
+        return [f"umask {self.umask:04o}"] if self.umask >= 0 else []
+
+
+class NoNewPrivileges(Step):
+    """execve(2) grants nothing from now on, setuid bits or not."""
+
+    why = "a setuid program in the image gives no rights"
+    man = "PR_SET_NO_NEW_PRIVS(2const)"
+
+    @property
+    def title(self) -> str:
+        return "no new privileges"
+
+    def call(self) -> str:
+        return "prctl(PR_SET_NO_NEW_PRIVS, 1)"
+
+    def perform(self, site: Site) -> None:
+        process.set_no_new_privs()
+
+    def shell(self) -> list[str]:
+        return []  # setpriv(1) --no-new-privs
+
+
+class DieWithMonitor(Step):
+    """The container ends when its monitor is killed."""
+
+    why = "without its monitor nobody would keep its log or learn its exit code"
+    man = "PR_SET_PDEATHSIG(2const)"
+
+    @property
+    def title(self) -> str:
+        return "die with the monitor"
+
+    def call(self) -> str:
+        return "prctl(PR_SET_PDEATHSIG, SIGKILL)"
+
+    def perform(self, site: Site) -> None:
+        process.set_pdeathsig(signals.SIGKILL)
+
+    def shell(self) -> list[str]:
+        return []  # unshare(1) --kill-child
+
+
+class LoadSeccomp(Step):
+    """The system call filter."""
+
+    program: bytes
+    why = "system calls that containers do not need are refused with EPERM"
+    man = "seccomp(2)"
+
+    @property
+    def title(self) -> str:
+        return "load the seccomp filter"
+
+    def call(self) -> str:
+        return f"seccomp(SECCOMP_SET_MODE_FILTER, {len(self.program) // 8} instructions)"
+
+    def perform(self, site: Site) -> None:
+        process.seccomp_load(self.program)
+
+    def shell(self) -> list[str]:
+        return ["# the seccomp filter has no command of its own: this container runs without it"]
+
+
+class ChangeDirectory(Step):
+    """The working folder, inside for certain."""
+
+    path: str
+    why = "made if missing; getcwd must not show a place outside (CVE-2024-21626)"
+    man = "chdir(2), getcwd(3)"
+
+    @property
+    def title(self) -> str:
+        return "change directory"
+
+    def call(self) -> str:
+        return f'chdir("{self.path}")'
+
+    def perform(self, site: Site) -> None:
+        try:
+            os.chdir(self.path)
+        except FileNotFoundError:
+            os.makedirs(self.path, exist_ok=True)
+            os.chdir(self.path)
+        where = os.getcwd()
+        if not where.startswith("/") or where.startswith("(unreachable)"):
+            raise RuntimeFailure(
+                f"the working folder {self.path!r} lies outside the container", path=self.path
+            )
+
+    def shell(self) -> list[str]:
+        return []  # part of the last command
+
+
+class SwitchRoot(Step):
+    """The root filesystem becomes "/", and the host's goes away."""
+
+    why = "after this no path, and no descriptor, leads to the host's files"
+    man = "pivot_root(2)"
+
+    @property
+    def title(self) -> str:
+        return "pivot into the root filesystem"
+
+    def call(self) -> str:
+        return 'fchdir(rootfs), pivot_root(".", "."), umount2(".", MNT_DETACH)'
+
+    def perform(self, site: Site) -> None:
+        import sys
+
+        os.fchdir(site.root_fd)
+        # Both places are the same folder: the old root is stacked on the new one, and then the
+        # top of the stack is taken off (pivot_root(2), "pivot_root(".", ".")").
+        mounts.pivot_root(".", ".")
+        mounts.umount2(".", mounts.MNT_DETACH)
+        os.chdir("/")
+        # From here on an import would run the container's code.
+        sys.path.clear()
+        sys.meta_path.clear()
+
+    def shell(self) -> list[str]:
+        return [
+            "# pyctr calls pivot_root(2); from a shell, moving the mount over / does the same",
+            'cd "$ROOT"',
+            "mount --move . /",
+        ]
+
+
+class Execute(Step):
+    """The program itself: its pid is that of all the steps before."""
+
+    argv: tuple[str, ...]
+    env: tuple[str, ...]
+    why = "the program takes the place of this process: nothing of the runtime stays inside"
+    man = "execve(2)"
+
+    @property
+    def title(self) -> str:
+        return f"execute {self.argv[0]}"
+
+    def call(self) -> str:
+        return f"execve({self.argv[0]!r}, {list(self.argv)}, {len(self.env)} variables)"
+
+    def perform(self, site: Site) -> None:
+        env = dict(entry.partition("=")[::2] for entry in self.env)
+        if site.user is not None:
+            env.setdefault("HOME", site.user.home)
+        reset_signals()
+        report = site.report.fileno() if site.report is not None else 2
+        # Everything but stdio and the report (close-on-exec itself) is shut before the program.
+        close_range(3, report - 1) if report > 3 else None
+        close_range(report + 1)
+        raise programs.execute(self.argv[0], list(self.argv), env)
+
+    def shell(self) -> list[str]:
+        return []  # the last command of the script
+
+
+class AllocateConsole(Step):
+    """A pseudo terminal from the container's own devpts; its master goes to the monitor."""
+
+    columns: int
+    rows: int
+    why = "a terminal that belongs to the container: the host's /dev/pts does not show in it"
+    man = "pty(7), ioctl_tty(2)"
+
+    @property
+    def title(self) -> str:
+        return "allocate the console"
+
+    def call(self) -> str:
+        return 'open("/dev/pts/ptmx"), ioctl(TIOCGPTPEER), move_mount(peer, "/dev/console")'
+
+    def perform(self, site: Site) -> None:
+        from runtime.filesystem import bind_onto
+
+        flags = os.O_RDWR | os.O_NOCTTY
+        master = open_in_root(site.root_fd, "/dev/pts/ptmx", flags)
+        peer = open_peer(master, self.columns, self.rows)
+        clone = mounts.open_tree(peer, "", mounts.OPEN_TREE_CLONE | mounts.AT_EMPTY_PATH)
+        bind_onto(site.root_fd, clone, "/dev/console", directory=False)
+        if site.report is None:
+            raise RuntimeFailure("a terminal was asked for, but nobody would serve it")
+        sockets.send_with_fd(site.report, b"C", master)
+        os.close(master)
+        use_terminal(peer)
+
+    def shell(self) -> list[str]:
+        return []
+
+
+_TIOCSPTLCK = 0x40045431
+_TIOCGPTPEER = 0x5441
+_TIOCSCTTY = 0x540E
+_TIOCSWINSZ = 0x5414
+
+
+def open_peer(master: int, columns: int, rows: int) -> int:
+    """The terminal side of a pty master, unlocked and sized; never by its path."""
+    import struct
+
+    fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
+    peer = int(fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    if columns and rows:
+        fcntl.ioctl(master, _TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    return peer
+
+
+def use_terminal(peer: int) -> None:
+    """Makes the terminal this session's own, and stdio with it."""
+    fcntl.ioctl(peer, _TIOCSCTTY, 0)
+    for fd in (0, 1, 2):
+        os.dup2(peer, fd)
+    if peer > 2:
+        os.close(peer)
+
+
+def reset_signals() -> None:
+    """Default dispositions and an empty mask: Python ignores SIGPIPE, programs must not."""
+    for number in (signals.SIGPIPE, signals.SIGXFSZ, signals.SIGINT, signals.SIGHUP):
+        signals.signal(number, signals.SIG_DFL)
+    signals.pthread_sigmask(signals.SIG_SETMASK, ())
+
+
+def os_error(error: OSError) -> tuple[str, str, int]:
+    """(why, path, errno) of an OSError as this project words it."""
+    code = error.errno or errno.EIO
+    return (error.strerror or os.strerror(code)), str(error.filename or ""), code
+
+
+def to_sets(process_spec: dict[str, Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """``process.capabilities`` as hashable data."""
+    given = process_spec.get("capabilities") or {}
+    return tuple((name, tuple(names)) for name, names in given.items())
