@@ -46,7 +46,8 @@ def script(plan: Plan) -> str:
             "",
             f"# {namespace_flags(tuple(kinds))[1]}: new namespaces,",
             "# then a fork into the new pid namespace [unshare(1), namespaces(7)]",
-            f"unshare {options} --fork --kill-child --propagation slave -- /bin/sh -c {quote(body)}",
+            f"unshare {options} --fork --kill-child --propagation slave \\",
+            f"    -- /bin/sh -c {quote(body)}",
             ")",
             "",
         ]

@@ -11,8 +11,12 @@ import pytest
 from kernel import mounts, namespaces, paths, process, trace, tree
 from kernel.locks import Lock
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-def in_child(action: object) -> int:
+
+def in_child(action: Callable[[], object]) -> int:
     """Runs ``action()`` in a forked child and returns its exit code, 99 after an exception."""
     pid = os.fork()
     if pid == 0:
@@ -21,7 +25,7 @@ def in_child(action: object) -> int:
             action()
             code = 0
         except BaseException:
-            sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+            sys.excepthook(*sys.exc_info())
         finally:
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
