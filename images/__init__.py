@@ -1,0 +1,1 @@
+"""OCI images: references, the content store, archives, commit. Knows nothing of containers."""

@@ -1,0 +1,69 @@
+"""A new image from a writable layer. Volumes are not in it: they are not in the union."""
+
+from __future__ import annotations
+
+import os
+
+from images import archives, instructions
+from overlay import layers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from images.references import Reference
+    from images.store import Image, Store
+
+
+def commit(
+    store: Store,
+    parent: Image,
+    upper: str,
+    running: dict[str, Any],
+    name: Reference | None,
+    *,
+    changes: Iterable[str] = (),
+    author: str = "",
+    message: str = "",
+) -> str:
+    """Adds ``upper`` as a layer on top of ``parent``; returns the new image's id.
+
+    ``running`` are the fields of the image's config object in which the container differs
+    (Cmd, Env, ...); ``changes`` are instructions applied on top.
+    """
+    base = {**(parent.config.raw.get("config") or {}), **running}
+    wanted = instructions.apply(base, changes)
+    with store.lock():
+        layer = _pack(store, upper)
+        created = archives.now()
+        raw = dict(parent.config.raw)
+        entry = {"created": created, "created_by": " ".join(wanted.get("Cmd") or [])}
+        entry |= {"author": author} if author else {}
+        entry |= {"comment": message} if message else {}
+        diff_ids = [f"sha256:{d}" for d in (*parent.config.diff_ids, layer.diff_id)]
+        raw |= {
+            "config": wanted,
+            "created": created,
+            "history": [*(raw.get("history") or []), entry],
+            "rootfs": {"diff_ids": diff_ids, "type": "layers"},
+        }
+        if author:
+            raw["author"] = author
+        below = store.layers(parent.id)
+        total = layer.replace(size=layer.size + store.size(parent.id))
+        return store.add_image(raw, [*below, total], [name] if name else [])
+
+
+def _pack(store: Store, upper: str) -> Any:
+    """The layer archive goes through an unnamed file, then the way of every other archive."""
+    import tempfile
+
+    with tempfile.TemporaryFile(dir=f"{store.root}/blobs") as spool:
+        fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            layers.pack(fd, spool)
+        finally:
+            os.close(fd)
+        spool.seek(0)
+        return store.add_layer(spool)

@@ -1,0 +1,199 @@
+"""The image store: the same content once, the truth in the database, nothing half-made."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import sqlite3
+import tarfile
+
+import pytest
+
+from images import archives, base, commit, config, instructions, references, store
+from images.errors import ImageError, ImageInUse, ImageNotFound
+from kernel import trace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def images(home_dir: str) -> Iterator[store.Store]:
+    db = sqlite3.connect(f"{home_dir}/state.db", isolation_level=None)
+    db.execute("PRAGMA foreign_keys = ON")
+    db.executescript(store.SCHEMA)
+    yield store.Store(home_dir, db)
+    db.close()
+
+
+def rootfs(**files: str) -> io.BytesIO:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as made:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text)
+            made.addfile(entry, io.BytesIO(text.encode()))
+    out.seek(0)
+    return out
+
+
+def imported(images: store.Store, name: str, **files: str) -> str:
+    return archives.import_root(images, rootfs(**files), references.parse(name))
+
+
+def test_base_is_made_on_first_use_and_has_the_same_digest_every_time(images: store.Store) -> None:
+    image = images.resolve("base")
+    assert image.id == base.add(images)
+    folder = images.layer_folder(image.config.diff_ids[0])
+    assert os.readlink(f"{folder}/bin/ls") == "/bin/busybox"
+    assert not os.path.islink(f"{folder}/bin/busybox")
+    assert os.stat(f"{folder}/tmp").st_mode & 0o7777 == 0o1777
+    assert images.resolve(image.id[:12]).id == image.id
+    assert images.resolve("sha256:" + image.id).id == image.id
+
+
+def test_import_reads_plain_and_compressed_archives_alike(images: store.Store) -> None:
+    plain = imported(images, "a", file="text")
+    packed = io.BytesIO(gzip.compress(rootfs(file="text").getvalue()))
+    other = archives.import_root(images, packed, references.parse("b"))
+    assert images.get(plain).config.diff_ids == images.get(other).config.diff_ids
+    assert len([n for n in os.listdir(f"{images.root}/layers") if n[0] != "."]) == 1
+
+
+def test_a_damaged_compressed_archive_leaves_nothing(images: store.Store) -> None:
+    packed = gzip.compress(rootfs(file="text" * 1000).getvalue())
+    with pytest.raises(ImageError, match="damaged"):
+        archives.import_root(images, io.BytesIO(packed[:-20]), None)
+    with images.lock():
+        images.sweep()
+    assert os.listdir(f"{images.root}/layers") == os.listdir(f"{images.root}/blobs/sha256") == []
+
+
+def test_zstd_is_refused_by_name(images: store.Store) -> None:
+    with pytest.raises(ImageError, match="zstd"):
+        archives.import_root(images, io.BytesIO(b"\x28\xb5\x2f\xfd" + bytes(50)), None)
+
+
+def test_removal_unties_names_first_and_keeps_shared_layers(images: store.Store) -> None:
+    one = imported(images, "one", file="text")
+    images.tag(one, references.parse("two"))
+    assert images.remove("one", lambda _: []) == (["one:latest"], [])
+    with pytest.raises(ImageNotFound):
+        images.resolve("one")
+    names, ids = images.remove("two", lambda _: [])
+    assert (names, ids) == (["two:latest"], [one])
+    assert os.listdir(f"{images.root}/layers") == []
+    assert os.listdir(f"{images.root}/blobs/sha256") == []
+
+
+def test_an_image_in_use_cannot_be_removed(images: store.Store) -> None:
+    one = imported(images, "one", file="text")
+    with pytest.raises(ImageInUse, match="container c uses it"):
+        images.remove("one", lambda _: ["c"])
+    assert images.remove("one", lambda _: ["c"], force=True) == (["one:latest"], [])
+    assert images.resolve(one).id == one
+
+
+@pytest.mark.parametrize("moment", ["layer_written", "layer_renamed", "blobs_written"])
+def test_a_crash_while_an_image_is_added_costs_only_the_work(
+    images: store.Store, moment: str
+) -> None:
+    pid = os.fork()
+    if pid == 0:
+        db = sqlite3.connect(f"{images.root}/state.db", isolation_level=None)
+        trace.arm("kill", f"images.store.{moment}")
+        archives.import_root(store.Store(images.root, db), rootfs(file="x"), None)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -9
+    assert images.listing() == []
+    again = imported(images, "again", file="x")
+    assert images.resolve("again").id == again
+    with images.lock():
+        images.sweep()
+    assert len(os.listdir(f"{images.root}/layers")) == 1
+
+
+def test_a_commit_adds_one_layer_and_changes_the_configuration(images: store.Store) -> None:
+    parent = images.get(imported(images, "parent", file="old"))
+    upper = f"{images.root}/upper"
+    os.mkdir(upper)
+    with open(f"{upper}/new", "w") as file:
+        file.write("new")
+    changes = ["VOLUME /data /more", "ENV A=1 B='two words'", 'CMD ["x", "y"]', "WORKDIR app"]
+    made = commit.commit(images, parent, upper, {}, references.parse("child"), changes=changes)
+    child = images.get(made).config
+    assert child.diff_ids[0] == parent.config.diff_ids[0] and len(child.diff_ids) == 2
+    assert child.volumes == ("/data", "/more")
+    assert child.env == ("A=1", "B=two words")
+    assert child.cmd == ("x", "y") and child.working_dir == "/app"
+    assert images.size(made) == 6
+    assert os.listdir(images.lower(child)[0]) == ["new"]
+
+
+def docker_archive(diff_id: str = "") -> bytes:
+    layer = rootfs(file="from an archive").getvalue()
+    actual = hashlib.sha256(layer).hexdigest()
+    raw = config.encode(config.new([diff_id or actual], archives.now(), {"Cmd": ["sh"]}, ""))
+    manifest = [{"Config": "c.json", "RepoTags": ["loaded:1"], "Layers": ["l/layer.tar"]}]
+    members = {"c.json": raw, "l/layer.tar": layer, "manifest.json": json.dumps(manifest).encode()}
+    return _tar(members)
+
+
+def _tar(members: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as made:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            made.addfile(entry, io.BytesIO(content))
+    return out.getvalue()
+
+
+def oci_archive() -> bytes:
+    layer = gzip.compress(rootfs(file="from a layout").getvalue())
+    diff_id = hashlib.sha256(gzip.decompress(layer)).hexdigest()
+    raw = config.encode(config.new([diff_id], archives.now(), {}, ""))
+
+    def descriptor(content: bytes) -> dict[str, object]:
+        return {"digest": "sha256:" + hashlib.sha256(content).hexdigest(), "size": len(content)}
+
+    manifest = json.dumps({"config": descriptor(raw), "layers": [descriptor(layer)]}).encode()
+    named = {**descriptor(manifest), "annotations": {"io.containerd.image.name": "layout:2"}}
+    blobs = {f"blobs/sha256/{hashlib.sha256(c).hexdigest()}": c for c in (layer, raw, manifest)}
+    return _tar({**blobs, "index.json": json.dumps({"manifests": [named]}).encode()})
+
+
+def test_load_reads_image_archives_of_both_kinds(images: store.Store) -> None:
+    ((one, names),) = archives.load(images, io.BytesIO(docker_archive()))
+    assert [name.familiar for name in names] == ["loaded:1"]
+    assert images.resolve("loaded:1").id == one
+    ((two, _),) = archives.load(images, io.BytesIO(gzip.compress(oci_archive())))
+    folder = images.lower(images.get(two).config)[0]
+    with open(f"{folder}/file") as file:
+        assert file.read() == "from a layout"
+
+
+def test_a_layer_that_is_not_what_the_configuration_says_is_refused(images: store.Store) -> None:
+    with pytest.raises(ImageError, match="not what the image's configuration says"):
+        archives.load(images, io.BytesIO(docker_archive("0" * 64)))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"[]", b'{"rootfs": 3}', b'{"rootfs": {"diff_ids": ["sha256:xx"]}}', b"[" * 100_000,
+     b'{"config": {"Env": [1]}}', b'{"config": {"Volumes": ["/x"]}}', b'{"config": {"User": {}}}'],
+)  # fmt: skip
+def test_a_hostile_configuration_is_refused(raw: bytes) -> None:
+    with pytest.raises(ImageError, match="configuration is refused"):
+        config.parse(raw)
+
+
+@pytest.mark.parametrize("line", ["", "RUN x", "VOLUME", "VOLUME data", "ENV A", "EXPOSE 0",
+                                  "EXPOSE 80/x", "STOPSIGNAL NOPE", "LABEL 'a"])  # fmt: skip
+def test_a_change_that_cannot_be_applied_is_refused(line: str) -> None:
+    with pytest.raises(ImageError):
+        instructions.apply({}, [line])
