@@ -1,0 +1,53 @@
+"""Looking into a stack of layers without mounting it anywhere on the host.
+
+The descriptor of :func:`opened` is the root of a read-only union that stands in no mount table.
+Kernels without ``lowerdir+`` make it in the mount namespace of a short-lived child, which hands
+over the descriptor; the mount lives as long as somebody holds it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from kernel import mounts, namespaces, sockets
+from overlay.errors import OverlayError
+from overlay.union import Union, mount_at, mount_detached
+
+
+def opened(lower: tuple[str, ...], scratch: str, *, legacy: bool = False) -> int:
+    """A descriptor of the root of the stack (topmost first); the caller closes it.
+
+    ``scratch`` is an existing folder that the fallback mounts over, in a namespace of its own.
+    """
+    union = Union(lower)
+    if not legacy:
+        try:
+            return mount_detached(union)
+        except OSError as error:
+            if error.errno not in (errno.ENOSYS, errno.EINVAL):
+                raise
+    return _from_child(union, scratch)
+
+
+def _from_child(union: Union, scratch: str) -> int:
+    ours, theirs = sockets.pair()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            namespaces.unshare(namespaces.CLONE_NEWNS)
+            mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
+            mount_at(union, scratch)
+            fd = os.open(scratch, os.O_PATH | os.O_DIRECTORY)
+            sockets.send_with_fd(theirs, b"+", fd)
+        except OSError as error:
+            theirs.sendall(b"-" + str(error).encode())
+        finally:
+            os._exit(0)
+    theirs.close()
+    said, fd = sockets.receive_with_fd(ours, 4096)
+    ours.close()
+    os.waitpid(pid, 0)
+    if fd < 0:
+        raise OverlayError("cannot open the image's files", said[1:].decode())
+    return fd

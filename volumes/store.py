@@ -1,0 +1,439 @@
+"""The volumes on disk, and the database's knowledge of them.
+
+    volumes/<name>/_data         what containers see
+    volumes/<name>/volume.json   what the database knows, to know it again without the database
+    volumes/<name>/lock          held (shared) by a start, (alone) by population and removal
+    volumes/<name>/leaving       the volume is being removed: "trash" or "delete"
+    volumes/.trash/<name>        retired volumes, in the same form
+    volumes/.new-...             a volume being made
+
+Whether a volume is in use is a query: a row of ``mounts`` names it, and its foreign key forbids
+the removal. A folder without a row is never swept: it is adopted again, unless ``leaving`` says
+that its removal was under way. A volume is made under another name and renamed when complete.
+
+Retirement: an anonymous volume whose last container is removed goes to the trash for a day
+(``PYCTR_VOLUME_TRASH``, a duration; 0 for none). Explicit removal frees at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+from kernel import paths, trace, tree, units
+from kernel.locks import Lock
+from kernel.record import Record
+from volumes.errors import VolumeError, VolumeInUse, VolumeNotFound
+from volumes.plan import Mount
+from volumes.requests import check_name, is_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS volumes (
+    name      TEXT PRIMARY KEY,
+    anonymous INTEGER NOT NULL,
+    created   TEXT NOT NULL,    -- RFC 3339
+    labels    TEXT NOT NULL     -- JSON object
+) STRICT;
+CREATE TABLE IF NOT EXISTS mounts (
+    container_id TEXT NOT NULL REFERENCES containers (id) ON DELETE CASCADE,
+    position     INTEGER NOT NULL,
+    destination  TEXT NOT NULL,
+    kind         TEXT NOT NULL,
+    volume       TEXT REFERENCES volumes (name) ON DELETE RESTRICT,
+    source       TEXT NOT NULL,  -- the volume's name, or a path of the host
+    readonly     INTEGER NOT NULL,
+    options      TEXT NOT NULL,  -- words of mount(8), parted by commas
+    PRIMARY KEY (container_id, destination)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS mounts_by_volume ON mounts (volume);
+"""
+
+_made = trace.point("volumes.store.made")
+_marked = trace.point("volumes.store.marked")
+_row_removed = trace.point("volumes.store.row_removed")
+_moved = trace.point("volumes.store.moved")
+
+_TRASH = ".trash"
+_A_DAY = "24h"
+
+
+class Volume(Record):
+    """A volume's facts; ``labels`` are data and never interpreted."""
+
+    name: str
+    anonymous: bool
+    created: str
+    labels: dict[str, str]
+
+
+class Store:
+    """Volumes below one root folder."""
+
+    def __init__(self, root: str, db: sqlite3.Connection) -> None:
+        self.root = f"{root}/volumes"
+        self._db = db
+
+    def folder(self, name: str) -> str:
+        """Everything of a volume."""
+        return f"{self.root}/{name}"
+
+    def data(self, name: str) -> str:
+        """What containers see of it."""
+        return f"{self.root}/{name}/_data"
+
+    # -- making ----------------------------------------------------------------------------
+
+    def ensure(self, name: str, *, anonymous: bool = False, labels: Any = None) -> Volume:
+        """The volume of that name, with its folder on disk; its row may still be missing.
+
+        A folder that is there already is taken as it is: that is the volume.
+        """
+        known = self.known(name)
+        if known is not None and os.path.isdir(self.data(name)):
+            try:  # a removal was interrupted before it began: the volume stays
+                os.unlink(f"{self.folder(name)}/leaving")
+            except FileNotFoundError:
+                pass
+            return known
+        check_name(name)
+        folder = self.folder(name)
+        if os.path.isdir(folder):
+            self._settle(name)
+        if os.path.isdir(folder):
+            return self._read(folder, name)
+        made = known or Volume(name, anonymous, _now(), dict(labels or {}))
+        self._make(made)
+        return made
+
+    def _make(self, volume: Volume) -> None:
+        os.makedirs(self.root, mode=0o711, exist_ok=True)
+        staging = f"{self.root}/.new-{volume.name}-{os.getpid()}"
+        tree.remove_tree(staging)
+        os.mkdir(staging, 0o711)
+        os.mkdir(f"{staging}/_data", 0o755)
+        os.chmod(f"{staging}/_data", 0o755)
+        with open(f"{staging}/volume.json", "wb") as file:
+            file.write(_encode(volume))
+        try:
+            paths.renameat2(
+                paths.AT_FDCWD, staging, paths.AT_FDCWD, self.folder(volume.name),
+                paths.RENAME_NOREPLACE,
+            )  # fmt: skip
+        except FileExistsError:  # another command made it first
+            tree.remove_tree(staging)
+        _made()
+
+    def claim(self, name: str, *, anonymous: bool = False) -> tuple[Volume, Lock]:
+        """:meth:`ensure` and a shared lock, under which nobody can remove the volume.
+
+        The caller releases it once a row of ``mounts`` holds the volume.
+        """
+        while True:
+            volume = self.ensure(name, anonymous=anonymous)
+            try:
+                return volume, self.lock(name).__enter__()
+            except FileNotFoundError:
+                continue  # it was removed in between: make it anew
+
+    def lock(self, name: str) -> Lock:
+        """The volume's shared lock: its folder is neither replaced nor removed meanwhile."""
+        return Lock(f"{self.folder(name)}/lock", shared=True)
+
+    def insert(self, volumes: Iterable[Volume]) -> None:
+        """Rows for volumes that have none; within the caller's transaction."""
+        self._db.executemany(
+            "INSERT OR IGNORE INTO volumes VALUES (?, ?, ?, ?)",
+            [(v.name, int(v.anonymous), v.created, _labels(v.labels)) for v in volumes],
+        )
+
+    def create(self, name: str, labels: dict[str, str], *, anonymous: bool) -> Volume:
+        """`volume create`: the folder, then the row."""
+        volume = self.ensure(name, anonymous=anonymous, labels=labels)
+        with self._db:
+            self.insert([volume])
+        return volume
+
+    # -- mounts of containers --------------------------------------------------------------
+
+    def attach(self, container_id: str, mounts: Iterable[Mount]) -> None:
+        """Records a container's mounts, within the caller's transaction."""
+        self._db.executemany(
+            "INSERT INTO mounts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    container_id,
+                    position,
+                    m.destination,
+                    m.kind,
+                    m.source if m.kind == "volume" else None,
+                    m.source,
+                    int(m.readonly),
+                    ",".join(m.options),
+                )
+                for position, m in enumerate(mounts)
+            ],
+        )
+
+    def mounts(self, container_id: str) -> tuple[Mount, ...]:
+        """A container's mounts, parents first."""
+        query = (
+            "SELECT kind, destination, source, readonly, options FROM mounts"
+            " WHERE container_id = ? ORDER BY position"
+        )
+        return tuple(
+            Mount(
+                row[0], row[1], row[2], bool(row[3]), False, tuple(filter(None, row[4].split(",")))
+            )
+            for row in self._db.execute(query, (container_id,))
+        )
+
+    def users(self, name: str) -> list[str]:
+        """Ids of the containers, in any state, that have the volume."""
+        query = "SELECT DISTINCT container_id FROM mounts WHERE volume = ?"
+        return [str(row[0]) for row in self._db.execute(query, (name,))]
+
+    def is_used(self, name: str) -> bool:
+        """Whether any container has the volume."""
+        query = "SELECT 1 FROM mounts WHERE volume = ? LIMIT 1"
+        return self._db.execute(query, (name,)).fetchone() is not None
+
+    def unused_of(self, names: Iterable[str]) -> list[Volume]:
+        """Those anonymous volumes among ``names`` that no container has."""
+        found = (self.known(name) for name in names)
+        return [v for v in found if v is not None and v.anonymous and not self.is_used(v.name)]
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def known(self, name: str) -> Volume | None:
+        """The volume's row, or None."""
+        query = "SELECT name, anonymous, created, labels FROM volumes WHERE name = ?"
+        row = self._db.execute(query, (name,)).fetchone()
+        return _volume(row) if row else None
+
+    def get(self, name: str) -> Volume:
+        """The volume of that name, adopted if only its folder is there; VolumeNotFound."""
+        volume = self.known(name)
+        if volume is None and is_name(name) and os.path.isdir(self.folder(name)):
+            self._adopt(name)
+            volume = self.known(name)
+        if volume is None:
+            hint = "pyctr volume ls shows all volumes"
+            if os.path.isdir(f"{self.root}/{_TRASH}/{name}"):
+                hint = f"it is in the trash: pyctr volume restore {name}"
+            raise VolumeNotFound(f"no such volume: {name}", "", hint)
+        return volume
+
+    def listing(self) -> list[Volume]:
+        """All volumes by name, adopting folders that the database does not know."""
+        self.adopt_all()
+        query = "SELECT name, anonymous, created, labels FROM volumes ORDER BY name"
+        return [_volume(row) for row in self._db.execute(query)]
+
+    def adopt_all(self) -> list[str]:
+        """Rows for all folders that have none (a lost database); returns their names."""
+        known = {row[0] for row in self._db.execute("SELECT name FROM volumes")}
+        if not os.path.isdir(self.root):
+            return []
+        names = os.listdir(self.root)
+        for left in (n for n in names if n.startswith(".new-")):
+            if not os.path.isdir(f"/proc/{left.rpartition('-')[2]}"):  # its maker died
+                tree.remove_tree(f"{self.root}/{left}")
+        strangers = [n for n in names if is_name(n) and n not in known]
+        return [name for name in strangers if self._adopt(name)]
+
+    def _adopt(self, name: str) -> bool:
+        self._settle(name)
+        folder = self.folder(name)
+        if not os.path.isdir(f"{folder}/_data"):
+            return False
+        with self._db:
+            self.insert([self._read(folder, name)])
+        return True
+
+    def _read(self, folder: str, name: str) -> Volume:
+        """The facts beside ``_data``; a volume.json that cannot be read costs only the labels."""
+        import json
+
+        try:
+            with open(f"{folder}/volume.json", "rb") as file:
+                said = json.loads(file.read(1 << 20))
+            labels = {str(k): str(v) for k, v in said["labels"].items()}
+            return Volume(name, bool(said["anonymous"]), str(said["created"]), labels)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            return Volume(name, False, _now(), {})
+
+    # -- removing --------------------------------------------------------------------------
+
+    def remove(self, name: str, user_names: Callable[[list[str]], list[str]]) -> None:
+        """`volume rm`: frees the volume at once. VolumeInUse names the containers that have it."""
+        self.get(name)
+        users = self.users(name)
+        if users or not self._leave(name, "delete"):
+            shown = ", ".join(user_names(users or self.users(name)))
+            raise VolumeInUse(
+                f"cannot remove volume {name}",
+                f"it is in use by {shown}",
+                f"remove the containers first: pyctr rm {shown.replace(',', '')}",
+            )
+
+    def retire(self, names: Iterable[str]) -> list[str]:
+        """Sends volumes that no container has to the trash; returns those that went."""
+        how = "trash" if trash_seconds() > 0 else "delete"
+        return [name for name in names if self._leave(name, how)]
+
+    def free(self, names: Iterable[str]) -> list[str]:
+        """Removes volumes that no container has, at once; returns those that went."""
+        return [name for name in names if self._leave(name, "delete")]
+
+    def _leave(self, name: str, how: str) -> bool:
+        """Mark, row, files: in this order a crash is either nothing or is finished later."""
+        import sqlite3
+
+        folder = self.folder(name)
+        try:
+            with Lock(f"{folder}/lock"):
+                with open(f"{folder}/leaving", "w") as file:
+                    file.write(how)
+                _marked()
+                try:
+                    self._delete_row(name)
+                except sqlite3.IntegrityError:  # a container took it just now
+                    os.unlink(f"{folder}/leaving")
+                    return False
+                _row_removed()
+                self._finish(name, how)
+        except FileNotFoundError:  # the folder is gone already
+            self._delete_row(name)
+        return True
+
+    def _delete_row(self, name: str) -> None:
+        with self._db:
+            self._db.execute("DELETE FROM volumes WHERE name = ?", (name,))
+
+    def _finish(self, name: str, how: str) -> None:
+        """Moves a volume without a row away, then deletes it unless the trash keeps it."""
+        trash = f"{self.root}/{_TRASH}"
+        os.makedirs(trash, mode=0o700, exist_ok=True)
+        kept = f"{trash}/{name}"
+        if how == "delete":
+            kept = f"{trash}/.gone-{name}-{os.getpid()}"
+        else:
+            tree.remove_tree(kept)  # an older volume of the same name
+            os.utime(self.folder(name))
+        os.rename(self.folder(name), kept)
+        _moved()
+        if how == "delete":
+            tree.remove_tree(kept)
+
+    def _settle(self, name: str) -> None:
+        """Finishes a removal that was interrupted after its row was gone."""
+        folder = self.folder(name)
+        try:
+            with Lock(f"{folder}/lock"):
+                if self.known(name) is None:
+                    with open(f"{folder}/leaving") as file:
+                        how = file.read()
+                    self._finish(name, "delete" if how == "delete" else "trash")
+        except FileNotFoundError:
+            return
+
+    # -- the trash -------------------------------------------------------------------------
+
+    def trash(self) -> list[tuple[str, float]]:
+        """(name, unix time of retirement) of what can be restored."""
+        folder = f"{self.root}/{_TRASH}"
+        if not os.path.isdir(folder):
+            return []
+        return [(n, os.stat(f"{folder}/{n}").st_mtime) for n in os.listdir(folder) if is_name(n)]
+
+    def restore(self, name: str) -> Volume:
+        """Takes a volume out of the trash. VolumeNotFound; VolumeError if the name is taken."""
+        kept = f"{self.root}/{_TRASH}/{name}"
+        if not is_name(name) or not os.path.isdir(kept):
+            raise VolumeNotFound(
+                f"no such volume in the trash: {name}",
+                "",
+                "pyctr volume ls --trash shows what can be restored",
+            )
+        if os.path.exists(f"{kept}/leaving"):
+            os.unlink(f"{kept}/leaving")
+        try:
+            paths.renameat2(
+                paths.AT_FDCWD, kept, paths.AT_FDCWD, self.folder(name), paths.RENAME_NOREPLACE
+            )
+        except OSError as error:
+            if error.errno != errno.EEXIST:
+                raise
+            raise VolumeError(
+                f"cannot restore volume {name}", "another volume has that name now", exit_code=1
+            ) from None
+        self._adopt(name)
+        return self.get(name)
+
+    def empty_trash(self, older_than: float | None = None) -> int:
+        """Deletes what is in the trash longer than its time (or ``older_than``); returns bytes."""
+        patience = trash_seconds() if older_than is None else older_than
+        freed = 0
+        deadline = time.time() - patience
+        folder = f"{self.root}/{_TRASH}"
+        for name in os.listdir(folder) if os.path.isdir(folder) else []:
+            path = f"{folder}/{name}"
+            try:
+                expired = os.stat(path).st_mtime <= deadline
+            except FileNotFoundError:
+                continue
+            if expired or name.startswith(".gone-"):
+                freed += tree.disk_usage(path)
+                tree.remove_tree(path)
+        return freed
+
+
+def trash_seconds() -> float:
+    """How long a retired volume can be restored (``PYCTR_VOLUME_TRASH``), in seconds."""
+    word = os.environ.get("PYCTR_VOLUME_TRASH") or _A_DAY
+    try:
+        return units.parse_duration(word)
+    except ValueError as error:
+        raise VolumeError("PYCTR_VOLUME_TRASH is wrong", str(error)) from None
+
+
+def new_name() -> str:
+    """A name for an anonymous volume: 64 hexadecimal digits."""
+    return os.urandom(32).hex()
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _volume(row: tuple[Any, ...]) -> Volume:
+    labels: dict[str, str] = {}
+    if row[3] != "{}":
+        import json
+
+        labels = json.loads(row[3])
+    return Volume(row[0], bool(row[1]), row[2], labels)
+
+
+def _labels(labels: dict[str, str]) -> str:
+    if not labels:
+        return "{}"
+    import json
+
+    return json.dumps(labels)
+
+
+def _encode(volume: Volume) -> bytes:
+    """volume.json; names and times need no escaping, so :mod:`json` is needed for labels only."""
+    anonymous = "true" if volume.anonymous else "false"
+    return (
+        f'{{"name": "{volume.name}", "anonymous": {anonymous},'
+        f' "created": "{volume.created}", "labels": {_labels(volume.labels)}}}\n'
+    ).encode()
