@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from images.errors import ImageError
 from images.references import is_digest
+from kernel import quickjson
 from kernel.record import Record
 
 TYPE_CHECKING = False
@@ -41,12 +42,10 @@ class ImageConfig(Record):
 
 def parse(content: bytes) -> ImageConfig:
     """Checks and reads a configuration; ImageError names the field that is wrong."""
-    import json
-
     if len(content) > _SIZE_MAX:
         raise _invalid("it", f"larger than {_SIZE_MAX} bytes")
     try:
-        raw = json.loads(content)
+        raw = quickjson.loads(content)
     except (ValueError, RecursionError) as error:
         raise _invalid("it", f"not JSON: {error}") from None
     if not isinstance(raw, dict):

@@ -147,6 +147,7 @@ def _failure(line: bytes) -> RuntimeFailure:
 def preload() -> None:
     """Imports everything that the steps need, before any file of a container is in sight."""
     import _json  # noqa: F401
+    import _socket  # noqa: F401
     import resource  # noqa: F401
     import struct  # noqa: F401
 

@@ -63,6 +63,8 @@ def make(
     made += [steps.EnterNamespace(k, p) for k, p in namespaces.items() if p and k != "pid"]
     early = tuple(k for k, p in namespaces.items() if not p and k not in ("pid", "cgroup"))
     made.append(steps.Unshare(early))
+    if "network" in early:
+        made.append(steps.RaiseLoopback())
     made.append(filesystem.IsolateMounts())
     made.append(filesystem.MountRoot(union or Union((root["path"],))))
     made += _names(spec)

@@ -262,6 +262,37 @@ class SetHostname(Step):
         return [f"{'domainname' if self.domain else 'hostname'} {quote(self.name)}"]
 
 
+class RaiseLoopback(Step):
+    """The loopback interface of a new network namespace is down at first."""
+
+    why = "127.0.0.1 works in every container, also without a network"
+    man = "netdevice(7), network_namespaces(7)"
+
+    @property
+    def title(self) -> str:
+        return "raise the loopback interface"
+
+    def call(self) -> str:
+        return 'ioctl(SIOCSIFFLAGS, "lo", IFF_UP)'
+
+    def perform(self, site: Site) -> None:
+        import _socket
+        import struct
+
+        interface = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
+        try:
+            fcntl.ioctl(interface.fileno(), _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
+        finally:
+            interface.close()
+
+    def shell(self) -> list[str]:
+        return ["ip link set lo up"]
+
+
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 0x1
+
+
 class FindUser(Step):
     """Who the program runs as, from the container's own passwd and group files."""
 

@@ -21,7 +21,7 @@ import errno
 import os
 import time
 
-from kernel import paths, trace, tree, units
+from kernel import paths, quickjson, trace, tree, units
 from kernel.locks import Lock
 from kernel.record import Record
 from volumes.errors import VolumeError, VolumeInUse, VolumeNotFound
@@ -259,11 +259,9 @@ class Store:
 
     def _read(self, folder: str, name: str) -> Volume:
         """The facts beside ``_data``; a volume.json that cannot be read costs only the labels."""
-        import json
-
         try:
             with open(f"{folder}/volume.json", "rb") as file:
-                said = json.loads(file.read(1 << 20))
+                said = quickjson.loads(file.read(1 << 20))
             labels = {str(k): str(v) for k, v in said["labels"].items()}
             return Volume(name, bool(said["anonymous"]), str(said["created"]), labels)
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
@@ -414,26 +412,12 @@ def _now() -> str:
 
 
 def _volume(row: tuple[Any, ...]) -> Volume:
-    labels: dict[str, str] = {}
-    if row[3] != "{}":
-        import json
-
-        labels = json.loads(row[3])
-    return Volume(row[0], bool(row[1]), row[2], labels)
+    return Volume(row[0], bool(row[1]), row[2], quickjson.loads(row[3]))
 
 
 def _labels(labels: dict[str, str]) -> str:
-    if not labels:
-        return "{}"
-    import json
-
-    return json.dumps(labels)
+    return quickjson.dumps(labels)
 
 
 def _encode(volume: Volume) -> bytes:
-    """volume.json; names and times need no escaping, so :mod:`json` is needed for labels only."""
-    anonymous = "true" if volume.anonymous else "false"
-    return (
-        f'{{"name": "{volume.name}", "anonymous": {anonymous},'
-        f' "created": "{volume.created}", "labels": {_labels(volume.labels)}}}\n'
-    ).encode()
+    return quickjson.dumps(volume.as_dict()).encode() + b"\n"

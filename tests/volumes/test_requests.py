@@ -23,7 +23,7 @@ BIND = ("rbind", "rprivate")
         ("name:/data:ro,nocopy", Request("volume", "/data", "name", True, copy=False)),
         ("/h:/d", Request("bind", "/d", "/h", make_source=True, options=BIND)),
         ("./h:/d:ro", Request("bind", "/d", "/at/h", True, make_source=True, options=BIND)),
-        ("/h:/d:slave", Request("bind", "/d", "/h", make_source=True, options=("rbind", "slave"))),
+        ("/h:/d:slave", Request("bind", "/d", "/h", False, True, True, True, ("rbind", "slave"))),
     ],
 )  # fmt: skip
 def test_v_has_three_forms(text: str, request_: Request) -> None:
@@ -32,7 +32,8 @@ def test_v_has_three_forms(text: str, request_: Request) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", ":", "data", "/", "/data/..", "name:data", "a:/b:c", "nn:/d:ro,rw", "nn:/d:ro,ro", "nn:/d:z",
+    ["", ":", "data", "/", "/data/..", "name:data", "a:/b:c", "nn:/d:ro,rw", "nn:/d:ro,ro",
+     "nn:/d:z",
      "/h:/d:nocopy", "nn:/d:shared", "x:/d", "-n:/d", "nn:/d:ro:x", "a/b:/d", "nn:/d:", "n:\0/d",
      "." * 300 + ":/d", "n\0x:/d"],
 )  # fmt: skip

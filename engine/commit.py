@@ -1,0 +1,58 @@
+"""An image from a container: its writable layer, while nothing in it moves."""
+
+from __future__ import annotations
+
+from engine import containers, reconcile
+from images import commit as image_commit
+from runtime import cgroups
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from engine.home import Home
+    from images.references import Reference
+
+
+def commit(
+    home: Home,
+    text: str,
+    name: Reference | None,
+    *,
+    changes: Iterable[str] = (),
+    author: str = "",
+    message: str = "",
+    pause: bool = True,
+) -> str:
+    """Makes an image of a container; returns its id. A running one is frozen meanwhile."""
+    container = reconcile.find(home, text)
+    settings = container.settings
+    args = list(settings.args)
+    differing = {
+        "Cmd": args[settings.path_length :] or None,
+        "Entrypoint": args[: settings.path_length] or None,
+        "Env": list(settings.env) or None,
+        "Labels": dict(settings.labels) or None,
+        "User": settings.user,
+        "WorkingDir": settings.working_dir if settings.working_dir != "/" else "",
+        "StopSignal": settings.stop_signal,
+    }
+    parent = home.images.get(container.image_id)
+    kept = {key: value for key, value in differing.items() if value}
+    frozen = cgroups.of(container.cgroup) if pause and containers.is_running(container) else None
+    if frozen is not None:
+        frozen.freeze(True)
+    try:
+        return image_commit.commit(
+            home.images,
+            parent,
+            f"{home.folder(container.id)}/upper",
+            kept,
+            name,
+            changes=changes,
+            author=author,
+            message=message,
+        )
+    finally:
+        if frozen is not None:
+            frozen.freeze(False)

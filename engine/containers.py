@@ -1,0 +1,153 @@
+"""The table of containers: one record each, found by name or by the beginning of its id."""
+
+from __future__ import annotations
+
+import time
+
+from engine.errors import ContainerConflict, ContainerNotFound, EngineError
+from engine.settings import Settings, decode
+from kernel import process
+from kernel.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from engine.home import Home
+
+_ALNUM = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+_HEX = frozenset("0123456789abcdef")
+
+
+class Container(Record):
+    """A row of the table; see engine.home.CONTAINERS for the meaning of the columns."""
+
+    id: str
+    name: str
+    image_id: str
+    image: str
+    created: float
+    settings: Settings
+    status: str
+    pid: int = 0
+    start_time: int = 0
+    monitor_pid: int = 0
+    monitor_start: int = 0
+    exit_code: int = 0
+    oom_killed: bool = False
+    error: str = ""
+    started: float = 0.0
+    finished: float = 0.0
+
+    @property
+    def cgroup(self) -> str:
+        """Its control group, from the root of each hierarchy."""
+        return f"/pyctr/{self.id}"
+
+    @property
+    def short_id(self) -> str:
+        """The first twelve digits, as tables show it."""
+        return self.id[:12]
+
+
+_COLUMNS = ", ".join(Container._fields)
+
+
+def is_name(text: str) -> bool:
+    """Docker's rule for container names."""
+    return len(text) > 1 and len(text) < 200 and text[0] in _ALNUM and set(text) <= _NAME
+
+
+_NAME = _ALNUM | frozenset("_.-")
+
+
+def search(home: Home, text: str) -> Container:
+    """The row that a person means by a name or (the beginning of) an id. ContainerNotFound."""
+    query = f"SELECT {_COLUMNS} FROM containers WHERE name = ? OR id = ? LIMIT 1"
+    name = text.removeprefix("/")
+    rows = home.db.execute(query, (name, name)).fetchall()
+    if not rows and name and len(name) < 64 and set(name) <= _HEX:
+        query = f"SELECT {_COLUMNS} FROM containers WHERE id >= ? AND id < ? LIMIT 2"
+        rows = home.db.execute(query, (name, name + "g")).fetchall()
+    if len(rows) > 1:
+        raise EngineError(
+            f"container id {text!r} is ambiguous", "several ids begin so", "add digits", exit_code=1
+        )
+    if not rows:
+        raise ContainerNotFound(
+            f"no such container: {text}", "", "pyctr ps -a shows all containers"
+        )
+    return _container(rows[0])
+
+
+def get(home: Home, container_id: str) -> Container | None:
+    """The row as it is now, or None."""
+    query = f"SELECT {_COLUMNS} FROM containers WHERE id = ?"
+    row = home.db.execute(query, (container_id,)).fetchone()
+    return _container(row) if row else None
+
+
+def listing(home: Home) -> list[Container]:
+    """All containers, the newest first."""
+    query = f"SELECT {_COLUMNS} FROM containers ORDER BY created DESC"
+    return [_container(row) for row in home.db.execute(query)]
+
+
+def names(home: Home, ids: list[str]) -> list[str]:
+    """The names of containers, in order, for messages."""
+    found = dict(home.db.execute("SELECT id, name FROM containers").fetchall())
+    return [found.get(i, i[:12]) for i in ids]
+
+
+def insert(home: Home, container: Container) -> None:
+    """A new row, within the caller's transaction."""
+    from engine.settings import encode
+
+    values = container.as_dict() | {
+        "settings": encode(container.settings),
+        "oom_killed": int(container.oom_killed),
+    }
+    marks = ", ".join("?" * len(values))
+    home.db.execute(f"INSERT INTO containers VALUES ({marks})", tuple(values.values()))
+
+
+def update(home: Home, container_id: str, **columns: Any) -> bool:
+    """Sets columns; False if the container is gone."""
+    assignments = ", ".join(f"{name} = ?" for name in columns)
+    cursor = home.db.execute(
+        f"UPDATE containers SET {assignments} WHERE id = ?", (*columns.values(), container_id)
+    )
+    return cursor.rowcount == 1
+
+
+def exited(
+    home: Home, container_id: str, exit_code: int, *, oom_killed: bool = False, error: str = ""
+) -> bool:
+    """Records the end of a running container."""
+    return update(
+        home, container_id, status="exited", exit_code=exit_code, oom_killed=int(oom_killed),
+        error=error, finished=time.time(), pid=0, start_time=0, monitor_pid=0, monitor_start=0,
+    )  # fmt: skip
+
+
+def is_running(container: Container) -> bool:
+    """Whether its first process lives; a pid counts only with its start time."""
+    return container.status == "running" and process.is_alive(container.pid, container.start_time)
+
+
+def require_running(container: Container) -> Container:
+    """The container if it runs, else ContainerConflict."""
+    if is_running(container):
+        return container
+    raise ContainerConflict(
+        f"container {container.name} is not running",
+        f"it is {container.status}",
+        f"start it: pyctr start {container.name}",
+    )
+
+
+def _container(row: tuple[Any, ...]) -> Container:
+    fields = dict(zip(Container._fields, row, strict=True))
+    fields["settings"] = decode(fields["settings"])
+    fields["oom_killed"] = bool(fields["oom_killed"])
+    return Container(**fields)

@@ -1,0 +1,290 @@
+"""Creating a container: everything is checked, then recorded in one transaction, then filled.
+
+1. The image is found, requests become mounts, settings take over what the image says.
+2. Folders of new volumes are made, and all volumes are held by a shared lock.
+3. One transaction records the container ("creating", with this process), its new volumes and
+   its mounts. From here on no volume of it can be removed.
+4. The writable layer is made; each new, empty volume gets the image's content.
+5. The status becomes "created".
+
+A crash after 3 leaves a row whose process is dead; whoever meets it removes it (reconcile).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from engine import containers, names, reconcile
+from engine.containers import Container
+from engine.erase import erase
+from engine.errors import EngineError
+from engine.settings import Settings
+from kernel import process, trace
+from kernel.record import Record
+from volumes import plan as volume_plan
+from volumes.errors import VolumeError
+from volumes.store import new_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from engine.home import Home
+    from images.store import Image
+    from kernel.locks import Lock
+    from volumes.plan import Mount
+    from volumes.requests import From, Request
+    from volumes.store import Volume
+
+_folders_made = trace.point("engine.create.volume_folders_made")
+_recorded = trace.point("engine.create.recorded")
+_layer_made = trace.point("engine.create.layer_made")
+_populated = trace.point("engine.create.populated")
+
+
+_FORBIDDEN = ("/proc", "/sys", "/dev")
+
+
+class CreateRequest(Record):
+    """What a person asked for; ``settings.args`` holds only the command given.
+
+    ``entrypoint`` is None where the image's own counts, () where it was cleared.
+    """
+
+    image: str
+    settings: Settings
+    name: str = ""
+    entrypoint: tuple[str, ...] | None = None
+    volumes: tuple[Request, ...] = ()
+    volumes_from: tuple[From, ...] = ()
+
+
+def create(home: Home, request: CreateRequest, warn: Callable[[str], None]) -> Container:
+    """Makes a container; ``warn`` gets sentences for the person. Nothing is left of a failure."""
+    if request.name and not containers.is_name(request.name):
+        raise EngineError(
+            f"invalid container name {request.name!r}",
+            "it has 2 or more of a-z A-Z 0-9 _ . - and begins with a letter or digit",
+        )
+    image = home.images.resolve(request.image)
+    settings = complete(request, image)
+    mounts = volume_plan.plan(
+        request.volumes, _inherited(home, request.volumes_from), image.config.volumes
+    )
+    _check(mounts)
+    identity = os.urandom(32).hex()
+    mounts, volumes, new, locks = _claim(home, mounts)
+    made = Container(
+        identity, request.name or names.generate(), image.id, request.image, time.time(),
+        settings, "creating", os.getpid(), process.start_time(os.getpid()),
+    )  # fmt: skip
+    try:
+        _folders_made()
+        made = _record(home, made, mounts, volumes, named=bool(request.name))
+    except BaseException:
+        _release(locks)
+        home.volumes.free(new)
+        raise
+    _release(locks)
+    _recorded()
+    try:
+        _make_folders(home, made, image)
+        _layer_made()
+        _populate(home, made, image, mounts, warn)
+        _populated()
+    except BaseException:
+        erase(home, made, volumes="free")
+        raise
+    containers.update(home, identity, status="created", pid=0, start_time=0)
+    return made.replace(status="created", pid=0, start_time=0)
+
+
+def complete(request: CreateRequest, image: Image) -> Settings:
+    """The settings with what the image says where the person said nothing."""
+    own, config = request.settings, image.config
+    if request.entrypoint is None:
+        entrypoint, command = config.entrypoint, own.args or config.cmd
+    else:  # an entrypoint of one's own clears the image's command
+        entrypoint, command = request.entrypoint, own.args
+    if not (*entrypoint, *command):
+        raise EngineError(
+            "no command was given",
+            f"and image {request.image} names none",
+            f"pyctr run {request.image} COMMAND",
+        )
+    env = merged_env(config.env, own.env)
+    return own.replace(
+        args=(*entrypoint, *command),
+        path_length=len(entrypoint),
+        env=env,
+        working_dir=own.working_dir or config.working_dir or "/",
+        user=own.user or config.user,
+        labels={**config.labels, **own.labels},
+        stop_signal=own.stop_signal or config.stop_signal,
+    )
+
+
+def merged_env(*lists: tuple[str, ...]) -> tuple[str, ...]:
+    """Environment entries by name, later lists winning; a bare name removes the variable."""
+    merged: dict[str, str] = {}
+    for entries in lists:
+        for entry in entries:
+            name, sign, _ = entry.partition("=")
+            if sign:
+                merged[name] = entry
+            else:
+                merged.pop(name, None)
+    return tuple(merged.values())
+
+
+def _inherited(home: Home, wanted: tuple[From, ...]) -> list[tuple[tuple[Mount, ...], bool]]:
+    return [
+        (home.volumes.mounts(reconcile.find(home, one.container).id), one.readonly)
+        for one in wanted
+    ]
+
+
+def _check(mounts: tuple[Mount, ...]) -> None:
+    """Refuses what would hide the kernel's files, and --mount of a host folder that is missing."""
+    for mount in mounts:
+        if mount.destination in _FORBIDDEN or mount.destination.startswith("/proc/"):
+            raise VolumeError(
+                f"invalid mount on {mount.destination}",
+                "it would hide the container's own /proc, /sys or /dev",
+                "choose another destination; below /dev and /sys is fine",
+            )
+        if mount.kind == "bind" and not mount.make_source and not os.path.exists(mount.source):
+            raise VolumeError(
+                f"invalid mount on {mount.destination}",
+                f"bind source path does not exist: {mount.source}",
+                "make it first, or use --volume, which makes a missing folder",
+                mount.source,
+            )
+
+
+def _claim(
+    home: Home, mounts: tuple[Mount, ...]
+) -> tuple[tuple[Mount, ...], list[Volume], list[str], list[Lock]]:
+    """Names anonymous volumes and holds all.
+
+    Returns the mounts, all volumes, the names of those that were made now, and locks to release.
+    """
+    decided: list[Mount] = []
+    held: dict[str, Volume] = {}
+    new: list[str] = []
+    locks: list[Lock] = []
+    try:
+        for mount in mounts:
+            if mount.kind == "bind" and mount.make_source and not os.path.exists(mount.source):
+                os.makedirs(mount.source, mode=0o755)
+            if mount.kind != "volume":
+                decided.append(mount)
+                continue
+            name = mount.source or new_name()
+            decided.append(mount.replace(source=name))
+            if name in held:
+                continue
+            new += [] if os.path.isdir(home.volumes.folder(name)) else [name]
+            held[name], lock = home.volumes.claim(name, anonymous=not mount.source)
+            locks.append(lock)
+    except BaseException:
+        _release(locks)
+        home.volumes.free(new)
+        raise
+    return tuple(decided), list(held.values()), new, locks
+
+
+def _release(locks: list[Lock]) -> None:
+    for lock in locks:
+        lock.__exit__()
+
+
+def _record(
+    home: Home, made: Container, mounts: tuple[Mount, ...], volumes: list[Volume], *, named: bool
+) -> Container:
+    import sqlite3
+
+    while True:
+        try:
+            with home.db:
+                home.db.execute("BEGIN IMMEDIATE")
+                containers.insert(home, made)
+                home.volumes.insert(volumes)
+                home.volumes.attach(made.id, mounts)
+            return made
+        except sqlite3.IntegrityError as error:
+            if "containers.name" not in str(error):
+                raise EngineError(
+                    f"cannot create container {made.name}",
+                    f"image {made.image} was removed just now",
+                ) from None
+        if not named:
+            made = made.replace(name=names.with_number(names.generate()))
+            continue
+        other = home.db.execute("SELECT id FROM containers WHERE name = ?", (made.name,)).fetchone()
+        if other is None or _mended(home, other[0]):
+            continue
+        raise EngineError(
+            f"the container name {made.name} is already in use",
+            f"by container {other[0][:12]}",
+            f"remove it (pyctr rm {made.name}), or choose another name",
+        )
+
+
+def _mended(home: Home, container_id: str) -> bool:
+    """Whether the container that holds a name was the leftover of a crash and is gone now."""
+    other = containers.get(home, container_id)
+    return other is None or (
+        reconcile.mend(home, other) and containers.get(home, container_id) is None
+    )
+
+
+def _make_folders(home: Home, made: Container, image: Image) -> None:
+    """The writable layer. Its attributes are what overlayfs shows as the root's: the image's."""
+    folder = home.folder(made.id)
+    os.makedirs(f"{home.root}/containers", mode=0o711, exist_ok=True)
+    os.mkdir(folder, 0o711)
+    for name in ("upper", "work", "rootfs"):
+        os.mkdir(f"{folder}/{name}", 0o755)
+    root = os.stat(home.images.lower(image.config)[0])
+    os.chown(f"{folder}/upper", root.st_uid, root.st_gid)
+    os.chmod(f"{folder}/upper", root.st_mode & 0o7777)
+
+
+def _populate(
+    home: Home,
+    made: Container,
+    image: Image,
+    mounts: tuple[Mount, ...],
+    warn: Callable[[str], None],
+) -> None:
+    wanted = [m for m in mounts if m.kind == "volume" and m.copy]
+    if not wanted:
+        return
+    from overlay import view
+    from volumes import populate
+
+    root = view.opened(home.images.lower(image.config), f"{home.folder(made.id)}/rootfs")
+    try:
+        for mount in wanted:
+
+            def busy(name: str = mount.source) -> str:
+                return _running_user(home, name)
+
+            said = populate.populate(
+                home.volumes.folder(mount.source), root, mount.destination, busy
+            )
+            if said:
+                warn(said)
+    finally:
+        os.close(root)
+
+
+def _running_user(home: Home, volume: str) -> str:
+    """The name of a running container that has the volume, "" if none."""
+    for container_id in home.volumes.users(volume):
+        container = containers.get(home, container_id)
+        if container is not None and containers.is_running(container):
+            return container.name
+    return ""

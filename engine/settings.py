@@ -1,0 +1,70 @@
+"""What a container was asked to be: decided when it is created, kept as JSON in its row."""
+
+from __future__ import annotations
+
+from kernel import quickjson
+from kernel.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Settings(Record):
+    """Everything of a container but its mounts and its image.
+
+    Sizes are bytes, ``nano_cpus`` billionths of a CPU, ``stop_timeout`` seconds. Zero or empty
+    means not limited, not given. ``args`` is the whole command line, entrypoint included;
+    ``path_length`` says how many of its words are the entrypoint.
+    """
+
+    args: tuple[str, ...]
+    path_length: int = 0
+    env: tuple[str, ...] = ()
+    working_dir: str = ""
+    user: str = ""
+    group_add: tuple[str, ...] = ()
+    hostname: str = ""
+    domainname: str = ""
+    network: str = "none"
+    tty: bool = False
+    stdin_open: bool = False
+    readonly: bool = False
+    auto_remove: bool = False
+    labels: dict[str, str] = {}  # noqa: RUF012 - a frozen record's default
+    stop_signal: str = ""
+    stop_timeout: float = 10.0
+    memory: int = 0
+    memory_swap: int = 0
+    memory_reservation: int = 0
+    nano_cpus: int = 0
+    cpu_shares: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    pids_limit: int = 0
+    blkio_weight: int = 0
+    oom_score_adj: int = 0
+    shm_size: int = 64 << 20
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    no_new_privileges: bool = False
+    seccomp: str = "default"
+    sysctls: dict[str, str] = {}  # noqa: RUF012 - a frozen record's default
+    ulimits: dict[str, Any] = {}  # noqa: RUF012 - name to [soft, hard]
+
+
+def encode(settings: Settings) -> str:
+    """JSON of the fields that differ from their defaults."""
+    defaults = Settings(())
+    different = {
+        name: value
+        for name, value in settings.as_dict().items()
+        if name == "args" or value != getattr(defaults, name)
+    }
+    return quickjson.dumps(different)
+
+
+def decode(text: str) -> Settings:
+    """The settings of :func:`encode`."""
+    fields: dict[str, Any] = quickjson.loads(text)
+    return Settings(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})
