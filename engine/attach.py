@@ -51,7 +51,6 @@ _PROXIED = (
     signals.SIGTERM,
     signals.SIGUSR1,
     signals.SIGUSR2,
-    signals.SIGCONT,
 )
 
 

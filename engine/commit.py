@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from engine import containers, reconcile
+from engine import containers, reconcile, start, wire
 from images import commit as image_commit
-from runtime import cgroups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from engine.containers import Container
     from engine.home import Home
+    from engine.start import Session
     from images.references import Reference
 
 
@@ -39,9 +40,7 @@ def commit(
     }
     parent = home.images.get(container.image_id)
     kept = {key: value for key, value in differing.items() if value}
-    frozen = cgroups.of(container.cgroup) if pause and containers.is_running(container) else None
-    if frozen is not None:
-        frozen.freeze(True)
+    frozen = _freeze(home, container) if pause and containers.is_running(container) else None
     try:
         return image_commit.commit(
             home.images,
@@ -54,5 +53,16 @@ def commit(
             message=message,
         )
     finally:
-        if frozen is not None:
-            frozen.freeze(False)
+        if frozen is not None:  # the monitor thaws the container when this connection ends
+            frozen.connection.close()
+
+
+def _freeze(home: Home, container: Container) -> Session:
+    """Asks the monitor to freeze the container as long as the session lasts, even if we die."""
+    session = start.attach(home, container, stdin=False, output=False)
+    session.connection.sendall(wire.message(wire.FREEZE, True))
+    while chunk := session.connection.recv(4096):
+        for kind, _ in session.reader.feed(chunk):
+            if kind in (wire.FREEZE, wire.EXIT):
+                return session
+    return session

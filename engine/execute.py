@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from engine import attach, compose, containers, reconcile
+from engine import attach, compose, containers, reconcile, stop
 from engine.create import merged_env
 from engine.errors import EngineError
-from kernel import process, signals
+from kernel import process
 from kernel.record import Record
 from runtime import explain, join
 
@@ -111,7 +111,7 @@ def _pipes(request: ExecRequest) -> tuple[list[int], tuple[int, int, int] | None
 
 def _serve(started: Started, request: ExecRequest, streams: Streams, ours: list[int]) -> int:
     pidfd = process.pidfd_open(started.pid)
-    streams.send_signal = lambda number: _signal(pidfd, number)
+    streams.send_signal = lambda number: stop.send(pidfd, number)
     resize = None
     if started.console >= 0:
         outputs, target = {started.console: 1}, started.console
@@ -136,10 +136,3 @@ def _resize(terminal: int, size: tuple[int, int]) -> None:
 
     columns, rows = size
     fcntl.ioctl(terminal, 0x5414, struct.pack("HHHH", rows, columns, 0, 0))  # TIOCSWINSZ
-
-
-def _signal(pidfd: int, number: int) -> None:
-    from engine.stop import send
-
-    if number != signals.SIGCONT:
-        send(pidfd, number)

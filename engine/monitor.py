@@ -55,6 +55,7 @@ class _Client:
         self.reader = wire.Reader()
         self.stdin = stdin
         self.output = output
+        self.froze = False
         self.waiting = bytearray()
 
 
@@ -351,12 +352,21 @@ class _Monitor:
                 self.input_ends = True
         elif kind == wire.RESIZE and self.container.settings.tty and self.input >= 0:
             _resize(self.input, wire.value(payload))
+        elif kind == wire.FREEZE:
+            self._freeze(client, wire.value(payload) is True)
         elif kind == wire.ATTACH:
             wanted = wire.value(payload)
             if not isinstance(wanted, dict):
                 raise wire.ProtocolError("attach wants an object")
             client.stdin = bool(wanted.get("stdin"))
             client.output = bool(wanted.get("output"))
+
+    def _freeze(self, client: _Client, frozen: bool) -> None:
+        """Freezes the container for a client; it thaws at the latest when the client is gone."""
+        cgroups.of(self.container.cgroup).freeze(frozen)
+        client.froze = frozen
+        self._tell(client, wire.message(wire.FREEZE, frozen))
+        self._flush(client)
 
     def _tell(self, client: _Client, content: bytes) -> None:
         client.waiting += content
@@ -374,6 +384,8 @@ class _Monitor:
         if self.clients.pop(client.fd, None) is None:
             return
         client.connection.close()
+        if client.froze:
+            cgroups.of(self.container.cgroup).freeze(False)
         if client is self.first and client.stdin:  # as `docker run -i`: its end is the input's end
             self.input_ends = True
 

@@ -66,5 +66,7 @@ def encode(settings: Settings) -> str:
 
 def decode(text: str) -> Settings:
     """The settings of :func:`encode`."""
-    fields: dict[str, Any] = quickjson.loads(text)
-    return Settings(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})
+    given: dict[str, Any] = {}
+    for name, value in quickjson.loads(text).items():
+        given[name] = tuple(value) if isinstance(value, list) else value
+    return Settings(**given)

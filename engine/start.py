@@ -123,6 +123,12 @@ def script(home: Home, container: Container) -> str:
     return explain.script(compose.make_plan(home, container))
 
 
+def outline(home: Home, container: Container) -> list[str]:
+    """The steps of a start, before they are performed."""
+    plan = compose.make_plan(home, container)
+    return [explain.line(i, len(plan.steps), step, 0) for i, step in enumerate(plan.steps)]
+
+
 def attach(home: Home, container: Container, *, stdin: bool, output: bool) -> Session:
     """A further client of a running container."""
     containers.require_running(container)

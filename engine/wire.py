@@ -5,7 +5,8 @@ are bytes as they come, so nothing is lost in binary data; everything else is on
 
     to the monitor                        from the monitor
     0 stdin      bytes; empty: the end    1 stdout    bytes
-    4 resize     [columns, rows]          2 stderr    bytes
+    3 freeze     true or false            2 stderr    bytes
+    4 resize     [columns, rows]          3 frozen    true or false
     5 attach     {"stdin": bool,          6 started   {"pid": int}
                   "output": bool}         7 error     {what, why, hint, path, errno, exit_code}
                                           8 exit      exit code
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-STDIN, STDOUT, STDERR, RESIZE, ATTACH, STARTED, ERROR, EXIT, STEP = 0, 1, 2, 4, 5, 6, 7, 8, 9
+STDIN, STDOUT, STDERR, FREEZE, RESIZE, ATTACH, STARTED, ERROR, EXIT, STEP = range(10)
 PAYLOAD_MAX = 1 << 20
 
 _HEADER = struct.Struct(">BI")

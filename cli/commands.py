@@ -1,0 +1,88 @@
+"""Which commands there are, and which module has each; a module is imported when it is needed."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cli.options import Command
+
+# noun -> verb -> summary; the module of a noun is cli.<noun>, with a tuple COMMANDS.
+NOUNS: dict[str, dict[str, str]] = {
+    "container": {
+        "attach": "Join the streams of a running container",
+        "commit": "Make an image of a container's changes",
+        "create": "Make a container without starting it",
+        "diff": "Show what a container changed in its file system",
+        "exec": "Run a command in a running container",
+        "inspect": "Show everything about containers",
+        "kill": "Send a signal to running containers",
+        "logs": "Show what a container has written",
+        "ls": "List containers",
+        "restart": "Stop containers and start them again",
+        "rm": "Remove containers",
+        "run": "Make a container and start it",
+        "start": "Start containers that do not run",
+        "stop": "Stop running containers",
+        "wait": "Wait until containers end and print their exit codes",
+    },
+    "image": {
+        "import": "Make an image of a root file system in a tar archive",
+        "inspect": "Show everything about images",
+        "load": "Bring in images from an archive",
+        "ls": "List images",
+        "rm": "Remove images",
+        "tag": "Give an image a further name",
+    },
+    "volume": {
+        "create": "Make a volume",
+        "inspect": "Show everything about volumes",
+        "ls": "List volumes",
+        "prune": "Remove anonymous volumes that no container has, and empty the trash",
+        "restore": "Take a volume out of the trash",
+        "rm": "Remove volumes",
+    },
+    "system": {
+        "completion": "Print a completion script for a shell",
+        "info": "Show facts about this host",
+        "inspect": "Show everything about containers, images or volumes",
+        "version": "Show the version",
+    },
+}
+
+# What is typed without its noun, as with Docker.
+SHORT: dict[str, tuple[str, str]] = {
+    **{verb: ("container", verb) for verb in NOUNS["container"] if verb not in ("ls", "inspect")},
+    "ps": ("container", "ls"),
+    "images": ("image", "ls"),
+    "rmi": ("image", "rm"),
+    "import": ("image", "import"),
+    "load": ("image", "load"),
+    "tag": ("image", "tag"),
+    "completion": ("system", "completion"),
+    "info": ("system", "info"),
+    "inspect": ("system", "inspect"),
+    "version": ("system", "version"),
+}
+
+_SYNONYMS = {"list": "ls", "ps": "ls", "remove": "rm"}
+
+
+def find(words: list[str]) -> tuple[str, str, int]:
+    """(noun, verb, how many words name the command); ("", "", 0) if there is no such command."""
+    first = words[0] if words else ""
+    if first in SHORT:
+        return (*SHORT[first], 1)
+    verbs = NOUNS.get(first)
+    verb = _SYNONYMS.get(words[1], words[1]) if len(words) > 1 else ""
+    if verbs is not None and verb in verbs:
+        return first, verb, 2
+    return "", "", 0
+
+
+def load(noun: str, verb: str) -> Command:
+    """The command itself."""
+    from importlib import import_module
+
+    module = import_module(f"cli.{noun}")
+    found: Command = next(one for one in module.COMMANDS if one.name.rpartition(" ")[2] == verb)
+    return found

@@ -1,0 +1,234 @@
+"""Reading a command line, and the help that goes with it.
+
+A command is data: its options, what follows them, and the function that does it. Parsing is what
+Docker's users know: ``-it``, ``-m64m``, ``--name=x``, ``--rm=false``, ``--`` ends the options, and
+for run, create and exec everything after the first word that is no option belongs to the
+container. An unknown flag is an error that names it. :mod:`argparse` can do most of this, at six
+milliseconds for its import, in a command that takes forty.
+"""
+
+from __future__ import annotations
+
+from cli.errors import UsageError
+from kernel.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+
+class Option(Record):
+    """One flag: ``names`` as typed, short first; ``key`` in the result.
+
+    ``kind`` is flag (true or false), value (the last one counts), list (all of them), or maybe
+    (a value only after ``=``, otherwise ``implied``). ``read`` turns the word into a value and
+    raises ValueError or a PyctrError.
+    """
+
+    names: tuple[str, ...]
+    help: str
+    kind: str = "flag"
+    metavar: str = ""
+    read: Callable[[str], Any] = str
+    default: Any = None
+    implied: str = ""
+
+    @property
+    def key(self) -> str:
+        """The long name without dashes: ``volumes_from``."""
+        return self.names[-1].lstrip("-").replace("-", "_")
+
+
+class Command(Record):
+    """One command. ``words`` describes what follows the options; ``at_least`` and ``at_most`` count
+    them (``at_most`` -1: any number). ``verbatim`` leaves everything after the first word alone.
+    """
+
+    name: str
+    words: str
+    summary: str
+    run: Callable[[Parsed], int | None]
+    options: tuple[Option, ...] = ()
+    at_least: int = 0
+    at_most: int = 0
+    verbatim: bool = False
+    details: str = ""
+    examples: tuple[str, ...] = ()
+
+
+class Parsed:
+    """Values by key (``parsed.name``), the words, and which keys were given."""
+
+    def __init__(self, command: Command, values: dict[str, Any], words: list[str]) -> None:
+        self.command = command
+        self.values = values
+        self.words = words
+
+    def __getattr__(self, key: str) -> Any:
+        try:
+            return self.values[key]
+        except KeyError:
+            raise AttributeError(key) from None
+
+
+HELP = Option(("--help",), "Show this help")
+
+
+def option(names: str, help: str, **more: Any) -> Option:  # noqa: A002 - the field's name
+    """``option("-n --name", "...")``: names parted by spaces."""
+    return Option(tuple(names.split()), help, **more)
+
+
+def parse(command: Command, argv: Sequence[str]) -> Parsed:
+    """Reads a command line without the command's name. UsageError names the word at fault."""
+    by_name = {name: one for one in (*command.options, HELP) for name in one.names}
+    values: dict[str, Any] = {
+        one.key: ([] if one.kind == "list" else False if one.kind == "flag" else one.default)
+        for one in by_name.values()
+    }
+    words: list[str] = []
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            words += rest
+            break
+        if word.startswith("--"):
+            _long(command, by_name, word, rest, values)
+        elif word.startswith("-") and len(word) > 1:
+            _short(command, by_name, word, rest, values)
+        else:
+            words.append(word)
+            if command.verbatim:
+                words += rest
+                break
+    if not values["help"]:
+        _count(command, words)
+    return Parsed(command, values, words)
+
+
+def _long(
+    command: Command,
+    by_name: dict[str, Option],
+    word: str,
+    rest: list[str],
+    values: dict[str, Any],
+) -> None:
+    name, sign, value = word.partition("=")
+    one = by_name.get(name)
+    if one is None:
+        raise _usage(command, f"unknown flag: {name}", _close(name, by_name))
+    if one.kind == "flag":
+        values[one.key] = _boolean(command, name, value) if sign else True
+    elif one.kind == "maybe":
+        _store(command, one, name, value if sign else one.implied, values)
+    else:
+        _store(command, one, name, value if sign else _next(command, name, rest), values)
+
+
+def _short(
+    command: Command,
+    by_name: dict[str, Option],
+    word: str,
+    rest: list[str],
+    values: dict[str, Any],
+) -> None:
+    letters = word[1:]
+    while letters:
+        name, letters = f"-{letters[0]}", letters[1:]
+        one = by_name.get(name)
+        if one is None:
+            inside = f" in {word}" if len(word) > 2 else ""
+            raise _usage(command, f"unknown shorthand flag: {name}{inside}")
+        if one.kind == "flag":
+            if letters.startswith("="):
+                values[one.key] = _boolean(command, name, letters[1:])
+                return
+            values[one.key] = True
+            continue
+        value = letters.removeprefix("=") if letters else _next(command, name, rest)
+        _store(command, one, name, value, values)
+        return
+
+
+def _next(command: Command, name: str, rest: list[str]) -> str:
+    if not rest:
+        raise _usage(command, f"flag needs an argument: {name}")
+    return rest.pop(0)
+
+
+def _store(command: Command, one: Option, name: str, word: str, values: dict[str, Any]) -> None:
+    try:
+        value = one.read(word)
+    except ValueError as error:
+        raise _usage(command, f"invalid argument {word!r} for {name}", str(error)) from None
+    if one.kind == "list":
+        values[one.key].append(value)
+    else:
+        values[one.key] = value
+
+
+def _boolean(command: Command, name: str, word: str) -> bool:
+    if word.lower() in ("true", "1", "t"):
+        return True
+    if word.lower() in ("false", "0", "f"):
+        return False
+    raise _usage(command, f"invalid argument {word!r} for {name}", "it is true or false")
+
+
+def _count(command: Command, words: list[str]) -> None:
+    wanted = "argument" if command.at_least == 1 else "arguments"
+    if len(words) < command.at_least:
+        raise _usage(command, f"pyctr {command.name} needs at least {command.at_least} {wanted}")
+    if 0 <= command.at_most < len(words):
+        extra = words[command.at_most]
+        raise _usage(command, f"pyctr {command.name} does not take {extra!r}", "too many arguments")
+
+
+def _close(name: str, by_name: dict[str, Option]) -> str:
+    close = [own for own in by_name if own.startswith(name) or name.startswith(own + "-")]
+    return f"did you mean {close[0]}?" if close and len(name) > 3 else ""
+
+
+def _usage(command: Command, what: str, why: str = "") -> UsageError:
+    return UsageError(what, why, f"see pyctr {command.name} --help")
+
+
+def help_text(command: Command) -> str:
+    """What `pyctr COMMAND --help` prints."""
+    flags = " [OPTIONS]" if command.options else ""
+    lines = [f"Usage:  pyctr {command.name}{flags} {command.words}".rstrip(), ""]
+    lines += [command.summary, ""]
+    if command.details:
+        lines += [command.details.strip(), ""]
+    if command.options:
+        lines += ["Options:", *_option_lines(command.options), ""]
+    if command.examples:
+        lines += ["Examples:", *(f"  {example}" for example in command.examples), ""]
+    return "\n".join(lines)
+
+
+def _option_lines(options: tuple[Option, ...]) -> list[str]:
+    heads = []
+    for one in options:
+        short = f"{one.names[0]}, " if len(one.names) > 1 else "    "
+        value = f"[={one.metavar}]" if one.kind == "maybe" else f" {one.metavar}".rstrip()
+        heads.append(f"  {short}{one.names[-1]}{value}")
+    width = min(34, max(len(head) for head in heads)) + 2
+    lines = []
+    for head, one in zip(heads, options, strict=True):
+        first, *more = _wrap(one.help, 98 - width)
+        lines.append(f"{head:<{width}}{first}" if len(head) < width else f"{head}  {first}")
+        lines += [" " * width + line for line in more]
+    return lines
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    lines = [""]
+    for word in text.split():
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
+            lines.append(word)
+        else:
+            lines[-1] = f"{lines[-1]} {word}".strip()
+    return lines

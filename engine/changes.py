@@ -1,0 +1,27 @@
+"""What a container changed in its file system, compared with its image."""
+
+from __future__ import annotations
+
+import os
+
+from overlay import changes as overlay_changes
+from overlay import view
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from engine.containers import Container
+    from engine.home import Home
+    from overlay.changes import Change
+
+
+def changes(home: Home, container: Container) -> list[Change]:
+    """`diff`. Volumes are past the union, so nothing of them can show."""
+    folder = home.folder(container.id)
+    image = home.images.get(container.image_id)
+    below = view.opened(home.images.lower(image.config), f"{folder}/rootfs")
+    upper = os.open(f"{folder}/upper", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        return list(overlay_changes.changes(upper, below))
+    finally:
+        os.close(upper)
+        os.close(below)
