@@ -136,7 +136,7 @@ def _help(words: list[str]) -> int:
     for noun, verbs in commands.NOUNS.items():
         lines.append(f"  {noun:<12}{' '.join(verbs)}")
     lines += ["", "Options:"]
-    lines += [f"  {', '.join(one.names):<12}{one.help}" for one in _GLOBAL]
+    lines += [f"  {', '.join(one.names):<16}{one.help}" for one in _GLOBAL]
     lines += ["", "pyctr COMMAND --help explains a command. Begin with:", ""]
     lines += ["  pyctr run --rm -v data:/data base sh -c 'date >> /data/log; cat /data/log'"]
     print("\n".join(lines))

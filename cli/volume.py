@@ -211,7 +211,8 @@ COMMANDS: tuple[Command, ...] = (
         _restore,
         at_least=1,
         at_most=-1,
-        details="An anonymous volume goes to the trash when `pyctr rm` removes its last container,\n"
+        details="An anonymous volume goes to the trash when `pyctr rm` removes its last "
+        "container,\n"
         "and stays there for a day (PYCTR_VOLUME_TRASH=3d, or 0 for no trash).",
     ),
     Command(

@@ -54,8 +54,8 @@ _COLUMNS = ", ".join(Container._fields)
 
 
 def is_name(text: str) -> bool:
-    """Docker's rule for container names."""
-    return len(text) > 1 and len(text) < 200 and text[0] in _ALNUM and set(text) <= _NAME
+    """Docker's rule for container names, but one letter will do."""
+    return 0 < len(text) < 200 and text[0] in _ALNUM and set(text) <= _NAME
 
 
 _NAME = _ALNUM | frozenset("_.-")

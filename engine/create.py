@@ -65,7 +65,7 @@ def create(home: Home, request: CreateRequest, warn: Callable[[str], None]) -> C
     if request.name and not containers.is_name(request.name):
         raise EngineError(
             f"invalid container name {request.name!r}",
-            "it has 2 or more of a-z A-Z 0-9 _ . - and begins with a letter or digit",
+            "it is made of a-z A-Z 0-9 _ . - and begins with a letter or digit",
         )
     image = home.images.resolve(request.image)
     settings = complete(request, image)
