@@ -162,7 +162,7 @@ class _Expression:
         if name in _FUNCTIONS:
             self._tokens.pop(0)
             arguments = []
-            while self._tokens and self._tokens[0] not in ("|", ")"):
+            while self._tokens and self._tokens[0] != "|" and self._tokens[0][0] != ")":
                 arguments.append(self._operand())
             arguments += [piped] if piped else []
             return self._apply(name, arguments)
@@ -188,9 +188,11 @@ class _Expression:
         token = self._tokens.pop(0)
         if token == "(":
             made = self._pipeline()
-            if not self._tokens or self._tokens.pop(0) != ")":
+            closing = self._tokens.pop(0) if self._tokens else ""
+            if not closing.startswith(")"):
                 raise _invalid(self._template, "a parenthesis is not closed")
-            return made
+            fields = self._path(closing[1:])
+            return lambda dot, scope: fields(made(dot, scope), scope)
         if token[0] in "\"'`":
             return lambda _dot, _scope: token[1:-1]
         if token.lstrip("-").isdigit():
@@ -237,8 +239,11 @@ def _tokens(text: str, template: str) -> list[str]:
             tokens.append(text[at : end + 1])
             at = end + 1
         elif char in "()|":
-            tokens.append(char)
-            at += 1
+            end = at + 1
+            while char == ")" and end < len(text) and (text[end] == "." or text[end].isalnum()):
+                end += 1  # a field of what stands in parentheses
+            tokens.append(text[at:end])
+            at = end
         else:
             end = at
             while end < len(text) and not text[end].isspace() and text[end] not in "()|\"'`":

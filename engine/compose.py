@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 
+from engine import skeleton
 from engine.errors import EngineError
 from overlay.union import Union
 from runtime import capabilities, defaults
@@ -43,7 +44,7 @@ def make_plan(
     mounts = home.volumes.mounts(container.id)
     folder = home.folder(container.id)
     image = home.images.get(container.image_id)
-    union = Union(home.images.lower(image.config), f"{folder}/upper", f"{folder}/work")
+    union = Union(skeleton.lower(home, image), f"{folder}/upper", f"{folder}/work")
     return runtime_plan.make(
         specification(home, container, mounts, console),
         union=union,

@@ -15,13 +15,14 @@ from __future__ import annotations
 import os
 import time
 
-from engine import containers, names, reconcile
+from engine import containers, names, reconcile, skeleton
 from engine.containers import Container
 from engine.erase import erase
 from engine.errors import EngineError
 from engine.settings import Settings
 from kernel import process, trace
 from kernel.record import Record
+from overlay import view
 from volumes import plan as volume_plan
 from volumes.errors import VolumeError
 from volumes.store import new_name
@@ -247,9 +248,7 @@ def _make_folders(home: Home, made: Container, image: Image) -> None:
     os.mkdir(folder, 0o711)
     for name in ("upper", "work", "rootfs"):
         os.mkdir(f"{folder}/{name}", 0o755)
-    root = os.stat(home.images.lower(image.config)[0])
-    os.chown(f"{folder}/upper", root.st_uid, root.st_gid)
-    os.chmod(f"{folder}/upper", root.st_mode & 0o7777)
+    view.like_root_of(skeleton.lower(home, image)[0], f"{folder}/upper")
 
 
 def _populate(
@@ -262,7 +261,6 @@ def _populate(
     wanted = [m for m in mounts if m.kind == "volume" and m.copy]
     if not wanted:
         return
-    from overlay import view
     from volumes import populate
 
     root = view.opened(home.images.lower(image.config), f"{home.folder(made.id)}/rootfs")

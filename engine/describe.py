@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from engine import compose, containers
+from engine import compose, containers, skeleton
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def container(home: Home, one: Container) -> dict[str, Any]:
         "GraphDriver": {
             "Name": "overlay",
             "Data": {
-                "LowerDir": ":".join(home.images.lower(image.config)),
+                "LowerDir": ":".join(skeleton.lower(home, image)),
                 "UpperDir": f"{folder}/upper",
                 "WorkDir": f"{folder}/work",
                 "MergedDir": f"{folder}/rootfs",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from engine import containers
+from engine import containers, skeleton
 from engine.erase import erase, erase_files
 from kernel import process, tree
 from runtime import cgroups
@@ -84,6 +84,7 @@ def sweep(home: Home) -> None:
 
     A row is always written before its folder is made, so what has none is left over.
     """
+    skeleton.sweep(home)
     folder = f"{home.root}/containers"
     names = os.listdir(folder) if os.path.isdir(folder) else []
     if not names:

@@ -12,7 +12,11 @@ import os
 
 from kernel import mounts, namespaces, sockets
 from overlay.errors import OverlayError
-from overlay.union import Union, mount_at, mount_detached
+from overlay.union import Union, attach, mount_at, mount_detached
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def opened(lower: tuple[str, ...], scratch: str, *, legacy: bool = False) -> int:
@@ -51,3 +55,36 @@ def _from_child(union: Union, scratch: str) -> int:
     if fd < 0:
         raise OverlayError("cannot open the image's files", said[1:].decode())
     return fd
+
+
+def change(union: Union, scratch: str, action: Callable[[int], None]) -> None:
+    """Calls ``action(root)`` on a writable union, which exists in a short-lived child only.
+
+    OverlayError with the reason if the child fails.
+    """
+    ours, theirs = sockets.pair()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            namespaces.unshare(namespaces.CLONE_NEWNS)
+            mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
+            attach(union, scratch)
+            action(os.open(scratch, os.O_RDONLY | os.O_DIRECTORY))
+            theirs.sendall(b"+")
+        except OSError as error:
+            theirs.sendall(b"-" + str(error).encode())
+        finally:
+            os._exit(0)
+    theirs.close()
+    said = ours.recv(4096)
+    ours.close()
+    os.waitpid(pid, 0)
+    if said != b"+":
+        raise OverlayError("cannot write into the union", said[1:].decode() or "the child died")
+
+
+def like_root_of(layer: str, folder: str) -> None:
+    """Gives an upperdir the owner and mode of a layer: overlayfs shows them as the root's own."""
+    root = os.stat(layer)
+    os.chown(folder, root.st_uid, root.st_gid)
+    os.chmod(folder, root.st_mode & 0o7777)

@@ -1,0 +1,34 @@
+# The habits of this house. `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench clean
+BIN := .venv/bin
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+demo: ## Set up what is missing and show the main job: volumes that outlive their containers
+	@scripts/setup run
+	@scripts/demo
+
+test: ## Set up what is missing and run all tests (as root: they build real containers)
+	@scripts/setup dev
+	@$(BIN)/python -m pytest -n 2 $(TESTS)
+
+lint: ## Check style, types and the floors of the house
+	@scripts/setup dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: ## Put the code into shape
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: ## Compare with docker, podman, runc and crun, where they are installed
+	@scripts/setup run
+	@benchmarks/run
+
+clean: ## Remove the virtual environment and caches
+	@rm -rf .venv .mypy_cache .ruff_cache .hypothesis *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,73 @@
+"""The places where every container has something mounted, made once for each image.
+
+/proc, /sys, /dev and the three files of /etc need a place in the root file system. Made in each
+container's writable layer they would show in its diff and be in every commit; so they are a layer
+of their own between the image and the container, made when an image is first used:
+
+    skeletons/<image id>/     a lowerdir, on top of the image's layers
+    skeletons/.new-...        one being made
+
+It is made through a union with the image, so that a folder keeps the image's owner and mode.
+"""
+
+from __future__ import annotations
+
+import os
+
+from kernel import tree
+from kernel.paths import make_in_root
+from overlay import view
+from overlay.union import Union
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from engine.home import Home
+    from images.store import Image
+
+_FOLDERS = ("/proc", "/sys", "/dev", "/etc")
+_FILES = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
+
+
+def lower(home: Home, image: Image) -> tuple[str, ...]:
+    """The lowerdirs of a container of an image, the topmost first."""
+    folder = f"{home.root}/skeletons/{image.id}"
+    layers = home.images.lower(image.config)
+    if not os.path.isdir(folder):
+        _make(home, image, folder, layers)
+    return (folder, *layers)
+
+
+def _make(home: Home, image: Image, folder: str, layers: tuple[str, ...]) -> None:
+    os.makedirs(f"{home.root}/skeletons", mode=0o711, exist_ok=True)
+    staging = f"{home.root}/skeletons/.new-{image.id[:12]}-{os.getpid()}"
+    tree.remove_tree(staging)
+    os.mkdir(staging, 0o700)
+    for name in ("upper", "work", "root"):
+        os.mkdir(f"{staging}/{name}", 0o755)
+    view.like_root_of(layers[0], f"{staging}/upper")
+    union = Union(layers, f"{staging}/upper", f"{staging}/work")
+    try:
+        view.change(union, f"{staging}/root", _make_places)
+        os.rename(f"{staging}/upper", folder)
+    except OSError:
+        if not os.path.isdir(folder):  # otherwise another command was faster
+            raise
+    finally:
+        tree.remove_tree(staging)
+
+
+def _make_places(root: int) -> None:
+    for path in (*_FOLDERS, *_FILES):
+        os.close(make_in_root(root, path, directory=path in _FOLDERS))
+
+
+def sweep(home: Home) -> None:
+    """Removes skeletons of images that are gone, and what a crash left half-made."""
+    folder = f"{home.root}/skeletons"
+    if not os.path.isdir(folder):
+        return
+    known = {row[0] for row in home.db.execute("SELECT id FROM images")}
+    for name in os.listdir(folder):
+        maker = name.rpartition("-")[2] if name.startswith(".new-") else ""
+        if name not in known and not os.path.isdir(f"/proc/{maker}" if maker else "/nowhere"):
+            tree.remove_tree(f"{folder}/{name}")
