@@ -138,7 +138,7 @@ def capability_sets(settings: Settings) -> dict[str, list[str]]:
     """Docker's fourteen, with what was added and without what was dropped."""
     added = [capability_name(name) for name in settings.cap_add]
     dropped = [capability_name(name) for name in settings.cap_drop]
-    everything = [f"CAP_{name}" for name in capabilities.NAMES]
+    everything = list(capabilities.NAMES)
     start = everything if "CAP_ALL" in added else list(capabilities.DEFAULT)
     kept = [] if "CAP_ALL" in dropped else [name for name in start if name not in dropped]
     kept += [name for name in added if name not in kept and name != "CAP_ALL"]
@@ -154,7 +154,7 @@ def capability_sets(settings: Settings) -> dict[str, list[str]]:
 def capability_name(word: str) -> str:
     """``net_admin``, ``NET_ADMIN`` or ``CAP_NET_ADMIN`` as the last; EngineError if unknown."""
     name = word.upper().removeprefix("CAP_")
-    if name != "ALL" and name not in capabilities.NAMES:
+    if name != "ALL" and f"CAP_{name}" not in capabilities.NAMES:
         raise EngineError(
             f"unknown capability {word!r}", "", "capabilities(7) lists them; ALL means all"
         )

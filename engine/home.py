@@ -5,10 +5,11 @@
 
 SQLite in WAL mode is the truth. A commit does not wait for the disk (synchronous=NORMAL): after a
 power failure the last seconds may be missing, which volumes survive (see volumes.store). The
-connection is never used on both sides of a fork, and a command leaves without closing it: closing
-would make it wait for the disk.
+connection is closed before a fork, and left open when a command ends: the last one to close would
+copy the log into the database and wait for the disk.
 
-Source: sqlite.org, "Write-Ahead Logging", "PRAGMA synchronous".
+Source: sqlite.org, "Write-Ahead Logging", "PRAGMA synchronous", "How To Corrupt An SQLite
+Database File", 2.6 (fork) and 2.2 (locks).
 """
 
 from __future__ import annotations
@@ -94,13 +95,14 @@ class Home:
         """Held by whoever starts or removes a container."""
         return Lock(f"{self.folder(container_id)}/lock")
 
-    def after_fork(self) -> None:
-        """Forgets the parent's connection without closing it (it is the parent's alone)."""
-        _inherited.append(self._db)
-        self._db = None
+    def close(self) -> None:
+        """Closes the database before a fork; it is opened again where it is next needed.
 
-
-_inherited: list[object] = []  # kept from the garbage collector, which would close them
+        SQLite's state in memory would be shared by both sides of a fork, and its locks would not.
+        """
+        if self._db is not None:
+            _close_quickly(self._db, f"{self.root}/state.db")
+            self._db = None
 
 
 def find(root: str = "") -> Home:
@@ -117,6 +119,31 @@ def _short(path: str) -> str:
     from hashlib import sha256
 
     return sha256(path.encode()).hexdigest()[:12]
+
+
+_F_OFD_SETLK = 37  # fcntl(2), linux/fcntl.h
+_SHARED_FIRST, _SHARED_SIZE = 0x40000002, 510  # sqlite: os.h
+
+
+def _close_quickly(db: sqlite3.Connection, path: str) -> None:
+    """Closes a connection without a checkpoint, which it skips while somebody else reads.
+
+    We are that somebody: a lock of an open file description, unlike the classic ones, counts
+    against the same process as well. (Python 3.12 can say SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE.)
+    """
+    import fcntl
+    import struct
+
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    lock = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, _SHARED_FIRST, _SHARED_SIZE, 0)
+    try:
+        fcntl.fcntl(fd, _F_OFD_SETLK, lock)
+    except OSError:  # a checkpoint is under way elsewhere: ours would be skipped as well
+        pass
+    try:
+        db.close()
+    finally:
+        os.close(fd)
 
 
 def _connect(root: str) -> sqlite3.Connection:

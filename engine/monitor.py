@@ -76,7 +76,6 @@ def main(
     """
     code = 1
     try:
-        home.after_fork()
         os.setsid()
         for number in (
             signals.SIGHUP,
@@ -154,7 +153,8 @@ class _Monitor:
             started = launch(self.plan, root, theirs, told if steps else None)
         except BaseException:
             for fd in ours:
-                os.close(fd)
+                if fd >= 0:
+                    os.close(fd)
             raise
         finally:
             for fd in theirs or ():
@@ -227,7 +227,7 @@ class _Monitor:
         for fd in (0, 1, 2):
             if fd not in kept:
                 os.dup2(null, fd)
-        self.home.after_fork()
+        self.home.close()
         below = 3
         for fd in sorted(fd for fd in kept if fd > 2):
             if fd > below:

@@ -58,6 +58,7 @@ def start(
         ours, theirs = sockets.pair()
         from engine import monitor
 
+        home.close()
         if os.fork() == 0:
             ours.close()
             monitor.main(
