@@ -631,9 +631,12 @@ def use_terminal(peer: int) -> None:
 
 
 def reset_signals() -> None:
-    """Default dispositions and an empty mask: Python ignores SIGPIPE, programs must not."""
-    for number in (signals.SIGPIPE, signals.SIGXFSZ, signals.SIGINT, signals.SIGHUP):
-        signals.signal(number, signals.SIG_DFL)
+    """Default dispositions and an empty mask, whatever we or our caller ignore (signal(7))."""
+    for number in range(1, 65):
+        try:
+            signals.signal(number, signals.SIG_DFL)
+        except OSError:  # SIGKILL, SIGSTOP, and the two that the C library keeps for itself
+            continue
     signals.pthread_sigmask(signals.SIG_SETMASK, ())
 
 
