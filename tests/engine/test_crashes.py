@@ -1,0 +1,166 @@
+"""kill -9 at every trace point of a container's life: the next command mends what is left."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import tarfile
+import time
+
+import pytest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tests.conftest import Pyctr
+
+FILES = {"data/one": "1", "data/two": "2", "etc/passwd": "root:x:0:0:root:/:/bin/sh\n"}
+COMMAND = ("run", "--rm", "--name", "c", "-v", "vol:/data", "-v", "/data/below", "image")
+SCRIPT = ("sh", "-c", "cat /data/one /data/two; echo x > /data/three; echo y > /data/below/f")
+
+
+def points() -> list[str]:
+    """The points that one `run --rm` can pass: those of the plan's steps and of the engine."""
+    import runtime.filesystem  # noqa: F401
+    from kernel import trace
+
+    rooms = ("engine.", "runtime.", "volumes.")
+    return [name for name in trace.names() if name.startswith(rooms)]
+
+
+def image() -> bytes:
+    """busybox with a folder /data, as an archive."""
+    from images.base import find_busybox
+
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as made:
+        for name, text in FILES.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text)
+            made.addfile(entry, io.BytesIO(text.encode()))
+        made.add(find_busybox(), "bin/sh")
+        made.add(find_busybox(), "bin/cat")
+    return out.getvalue()
+
+
+def below_cgroups(name: str) -> list[str]:
+    found = []
+    for hierarchy in os.listdir("/sys/fs/cgroup"):
+        path = f"/sys/fs/cgroup/{hierarchy}/pyctr/{name}"
+        found += [path] if os.path.isdir(path) else []
+    return found
+
+
+def settled(pyctr: Pyctr, identities: list[str]) -> bool:
+    """Whether nothing of these containers is left but their rows' history."""
+    return not any(below_cgroups(name) for name in identities)
+
+
+@pytest.mark.parametrize("point", points())
+def test_after_a_kill_at_any_point_nothing_is_lost_and_nothing_is_left(
+    pyctr: Pyctr, point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pyctr("import", "-", "image", stdin=image())
+    monkeypatch.setenv("PYCTR_TRACE", f"kill:{point}")
+    ran = pyctr(*COMMAND, *SCRIPT, code=None)
+    monkeypatch.delenv("PYCTR_TRACE")
+    folder = f"{pyctr.root}/containers"
+    identities = os.listdir(folder) if os.path.isdir(folder) else []
+
+    listed = pyctr.out("ps", "-a", "--format", "{{.Names}} {{.State}}").split("\n")
+    assert set(listed) <= {"", "c exited", "c created", "c running"}, listed
+    data = f"{pyctr.root}/volumes/vol/_data"
+    if os.path.isdir(data):
+        seen = set(os.listdir(data)) - {"below", "three"}
+        assert seen in (set(), {"one", "two"}), "the first content is absent or complete"
+    if ran.returncode == 0:
+        assert ran.stdout == "12"
+
+    pyctr("rm", "-f", "c")
+    again = pyctr(*COMMAND, *SCRIPT)
+    assert again.stdout == "12", "the same command works afterwards"
+    assert pyctr.out("run", "--rm", "-v", "vol:/data", "image", "cat", "/data/three") == "x"
+    assert pyctr.out("ps", "-aq") == ""
+    assert os.listdir(folder) == []
+    deadline = time.monotonic() + 10
+    while not settled(pyctr, identities):
+        assert time.monotonic() < deadline, "control groups are left"
+        pyctr("ps", "-aq")
+    pyctr("volume", "prune", "-f")
+    assert pyctr.out("volume", "ls", "-q") == "vol", "no anonymous volume is left"
+    run = os.environ["PYCTR_RUN"]
+    assert not os.path.isdir(run) or os.listdir(run) == []
+
+
+def test_a_container_dies_with_its_monitor_and_is_recorded(pyctr: Pyctr) -> None:
+    pyctr("run", "-d", "--name", "c", "-v", "/data", "base", "sh", "-c", "sleep 1000 & sleep 1000")
+    pid = int(pyctr.out("inspect", "--format", "{{.State.Pid}}", "c"))
+    with open(f"/proc/{pid}/stat") as stat:
+        monitor = int(stat.read().rpartition(")")[2].split()[1])
+    os.kill(monitor, signal.SIGKILL)
+    state = "{{.State.Status}} {{.State.ExitCode}} {{.State.Error}}"
+    assert pyctr.out("inspect", "--format", state, "c").startswith("exited 137 its monitor was")
+    identity = pyctr.out("inspect", "--format", "{{.Id}}", "c")
+    assert below_cgroups(identity) == []
+    pyctr("start", "c")
+    assert pyctr.out("inspect", "--format", "{{.State.Running}}", "c") == "true"
+
+
+def test_after_a_reboot_nothing_is_believed_to_run(pyctr: Pyctr) -> None:
+    """What a reboot leaves: the rows, and pids that belong to others or to nobody."""
+    import sqlite3
+
+    pyctr("run", "--name", "c", "base", "true")
+    db = sqlite3.connect(f"{pyctr.root}/state.db")
+    with db:
+        db.execute(
+            "UPDATE containers SET status = 'running', pid = ?, start_time = 1, monitor_pid = ?,"
+            " monitor_start = 1",
+            (os.getpid(), os.getpid()),
+        )
+    db.close()
+    assert pyctr.out("ps", "-q") == ""
+    assert pyctr.out("inspect", "--format", "{{.State.Status}}", "c") == "exited"
+    os.kill(os.getpid(), 0)
+    pyctr("start", "-a", "c")
+
+
+def test_many_at_once_do_not_disturb_each_other(pyctr: Pyctr) -> None:
+    pyctr("run", "--rm", "base", "true")
+    script = "echo $HOSTNAME > /shared/$HOSTNAME; cat /shared/$HOSTNAME"
+    argv = pyctr.argv(
+        "run", "--rm", "-v", "shared:/shared", "-v", "/own", "base", "sh", "-c", script
+    )
+    running = [subprocess.Popen(argv, stdout=subprocess.PIPE) for _ in range(12)]
+    said = {process.communicate(timeout=60)[0].decode().strip() for process in running}
+    assert [process.returncode for process in running] == [0] * 12
+    assert len(said) == 12
+    assert set(os.listdir(f"{pyctr.root}/volumes/shared/_data")) == said
+    assert pyctr.out("ps", "-aq") == ""
+    assert pyctr.out("volume", "ls", "-q") == "shared"
+
+
+def test_two_created_at_once_over_one_empty_volume_both_see_it_complete(pyctr: Pyctr) -> None:
+    pyctr("import", "-", "image", stdin=image())
+    for round_ in range(3):
+        names = [f"r{round_}n{n}" for n in range(4)]
+        running = [
+            subprocess.Popen(
+                pyctr.argv("run", "--name", name, "-v", f"vol{round_}:/data", "image", *SCRIPT[:2],
+                           "cat /data/one /data/two"),
+                stdout=subprocess.PIPE,
+            )
+            for name in names
+        ]  # fmt: skip
+        assert [p.communicate(timeout=60)[0] for p in running] == [b"12"] * 4
+
+
+def test_without_the_database_the_volumes_are_there_again(pyctr: Pyctr) -> None:
+    pyctr("run", "--rm", "-v", "keep:/data", "base", "sh", "-c", "echo kept > /data/f")
+    for name in ("state.db", "state.db-wal", "state.db-shm"):
+        if os.path.exists(f"{pyctr.root}/{name}"):
+            os.unlink(f"{pyctr.root}/{name}")
+    assert pyctr.out("volume", "ls", "-q") == "keep"
+    assert pyctr.out("run", "--rm", "-v", "keep:/data", "base", "cat", "/data/f") == "kept"
+    assert len(pyctr.out("image", "ls", "-q").split()) == 1
