@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import os
 
+from kernel import signals
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,12 +61,11 @@ def _hit() -> None:
     _passages_left -= 1
     if _passages_left != 0:
         return
-    import signal
-
     if _armed_action == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signals.SIGKILL)
+        os._exit(128 + signals.SIGKILL)  # the first process of a pid namespace cannot kill itself
     elif _armed_action == "pause":
-        os.kill(os.getpid(), signal.SIGSTOP)
+        os.kill(os.getpid(), signals.SIGSTOP)
     elif _armed_action == "fail":
         import errno
 

@@ -73,7 +73,7 @@ class OpenTerminal(Step):
             raise RuntimeFailure("cannot open a terminal", "/dev/pts/ptmx is no pty multiplexer")
         peer = open_peer(master, self.columns, self.rows)
         assert site.report is not None
-        sockets.send_with_fd(site.report, b"C", master)
+        sockets.send_with_fd(site.report, b"C\n", master)
         os.close(master)
         use_terminal(peer)
 

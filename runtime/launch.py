@@ -117,10 +117,15 @@ def listen(report: socket, on_step: Callable[[int, int], None] | None) -> int:
     """Reads a child's reports until it has become the program; the console or -1."""
     console = -1
     content = b""
+    executing = False
     while True:
         chunk, fd = sockets.receive_with_fd(report, 65536)
         console = fd if fd >= 0 else console
         if not chunk:
+            if not executing:
+                raise RuntimeFailure(
+                    "the container could not be set up", "its first process was killed meanwhile"
+                )
             break
         content += chunk
         *lines, content = content.split(b"\n")
@@ -128,6 +133,8 @@ def listen(report: socket, on_step: Callable[[int, int], None] | None) -> int:
             if line.startswith(b"S") and on_step is not None:
                 index, duration = line[1:].split()
                 on_step(int(index), int(duration))
+            elif line == b"X":
+                executing = True
             elif line.startswith(b"{"):
                 if console >= 0:
                     os.close(console)

@@ -561,7 +561,10 @@ class Execute(Step):
         if site.user is not None:
             env.setdefault("HOME", site.user.home)
         reset_signals()
-        report = site.report.fileno() if site.report is not None else 2
+        report = 2
+        if site.report is not None:
+            report = site.report.fileno()
+            site.report.send(b"X\n")  # an end of file from here on means that it was executed
         # Everything but stdio and the report (close-on-exec itself) is shut before the program.
         close_range(3, report - 1) if report > 3 else None
         close_range(report + 1)
@@ -596,7 +599,7 @@ class AllocateConsole(Step):
         bind_onto(site.root_fd, clone, "/dev/console", directory=False)
         if site.report is None:
             raise RuntimeFailure("a terminal was asked for, but nobody would serve it")
-        sockets.send_with_fd(site.report, b"C", master)
+        sockets.send_with_fd(site.report, b"C\n", master)
         os.close(master)
         use_terminal(peer)
 

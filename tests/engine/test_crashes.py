@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import signal
@@ -10,6 +11,8 @@ import tarfile
 import time
 
 import pytest
+
+from kernel import trace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,8 +26,10 @@ SCRIPT = ("sh", "-c", "cat /data/one /data/two; echo x > /data/three; echo y > /
 def points() -> list[str]:
     """The points that one `run --rm` can pass: those of the plan's steps and of the engine."""
     import runtime.filesystem  # noqa: F401
-    from kernel import trace
 
+    for module in ("engine.create", "engine.remove", "engine.monitor", "engine.start",
+                   "runtime.filesystem", "volumes.populate"):  # fmt: skip
+        importlib.import_module(module)
     rooms = ("engine.", "runtime.", "volumes.")
     return [name for name in trace.names() if name.startswith(rooms)]
 
