@@ -135,6 +135,8 @@ def _follow(here: Home, one: Container, session: Session, *, stdin: bool) -> int
         code = attach.follow(session, streams)
     except ConnectionError:
         fresh = containers.get(here, one.id)
+        if fresh is not None and fresh.status == "exited":  # it had just recorded the end
+            return fresh.exit_code
         if fresh is not None:
             reconcile.mend(here, fresh)
         _warn(f"the monitor of {one.name} was killed, and the container with it")

@@ -68,6 +68,8 @@ def filter_of(cache: str, profile: dict[str, Any]) -> bytes:
 
 
 def _cached(cache: str, key: str, profile: Any) -> bytes:
+    if not cache:
+        return compile_filter(profile())
     path = f"{cache}/{hashlib.sha256(key.encode()).hexdigest()}.bpf"
     try:
         with open(path, "rb") as file:

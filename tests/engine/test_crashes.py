@@ -19,7 +19,22 @@ if TYPE_CHECKING:
     from tests.conftest import Pyctr
 
 FILES = {"data/one": "1", "data/two": "2", "etc/passwd": "root:x:0:0:root:/:/bin/sh\n"}
-COMMAND = ("run", "--rm", "--name", "c", "-v", "vol:/data", "-v", "/data/below", "image")
+FLAGS = (
+    "--read-only --ulimit nofile=100 --sysctl net.core.somaxconn=99 --oom-score-adj 10"
+    " --security-opt no-new-privileges"
+)
+COMMAND = (
+    "run",
+    "--rm",
+    "--name",
+    "c",
+    "-v",
+    "vol:/data",
+    "-v",
+    "/data/below",
+    *FLAGS.split(),
+    "image",
+)
 SCRIPT = ("sh", "-c", "cat /data/one /data/two; echo x > /data/three; echo y > /data/below/f")
 
 
@@ -31,7 +46,12 @@ def points() -> list[str]:
                    "runtime.filesystem", "volumes.populate"):  # fmt: skip
         importlib.import_module(module)
     rooms = ("engine.", "runtime.", "volumes.")
-    return [name for name in trace.names() if name.startswith(rooms)]
+    elsewhere = ("EnterNamespace", "AllocateConsole", "Execute.after")
+    return [
+        name
+        for name in trace.names()
+        if name.startswith(rooms) and not any(word in name for word in elsewhere)
+    ]
 
 
 def image() -> bytes:
@@ -79,8 +99,7 @@ def test_after_a_kill_at_any_point_nothing_is_lost_and_nothing_is_left(
     if os.path.isdir(data):
         seen = set(os.listdir(data)) - {"below", "three"}
         assert seen in (set(), {"one", "two"}), "the first content is absent or complete"
-    if ran.returncode == 0:
-        assert ran.stdout == "12"
+    assert ran.returncode != 0, "the point was passed"
 
     pyctr("rm", "-f", "c")
     again = pyctr(*COMMAND, *SCRIPT)

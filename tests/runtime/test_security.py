@@ -1,0 +1,209 @@
+"""A hostile container, image or volume: each test tries an attack of SECURITY for real."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import tarfile
+import time
+
+import pytest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tests.conftest import Pyctr
+
+CALLS = r"""
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+static void show(const char *name, long result) {
+    printf("%s %s\n", name, result < 0 ? strerrorname_np(errno) : "allowed");
+}
+int main(void) {
+    show("bpf", syscall(SYS_bpf, 0, 0, 0));
+    show("keyctl", syscall(SYS_keyctl, 0, 0, 0, 0, 0));
+    show("io_uring_setup", syscall(SYS_io_uring_setup, 1, 0));
+    show("unshare", syscall(SYS_unshare, 0x10000000));
+    show("mount", syscall(SYS_mount, "x", "/tmp", "tmpfs", 0, 0));
+    show("open_by_handle_at", syscall(SYS_open_by_handle_at, -1, 0, 0));
+    show("ptrace", syscall(SYS_ptrace, 0, 0, 0, 0));
+    show("clone3", syscall(SYS_clone3, 0, 0));
+    show("AF_ALG", socket(38, SOCK_SEQPACKET, 0));
+    show("AF_VSOCK", socket(40, SOCK_STREAM, 0));
+    show("AF_UNIX", socket(AF_UNIX, SOCK_STREAM, 0));
+    return 0;
+}
+"""
+
+
+def test_dangerous_calls_are_denied(pyctr: Pyctr, home_dir: str) -> None:
+    program = f"{home_dir}/calls"
+    subprocess.run(
+        ["gcc", "-static", "-D_GNU_SOURCE", "-x", "c", "-", "-o", program], input=CALLS, text=True,
+        check=True,
+    )  # fmt: skip
+    shown = pyctr.out("run", "--rm", "-v", f"{program}:/calls:ro", "base", "/calls")
+    said = dict(line.split() for line in shown.splitlines())
+    for name in ("bpf", "keyctl", "io_uring_setup", "unshare", "mount", "open_by_handle_at"):
+        assert said[name] == "EPERM", said
+    assert said["clone3"] == "ENOSYS", "so that the C library falls back to clone"
+    assert said["AF_ALG"] != "allowed" and said["AF_VSOCK"] != "allowed"
+    assert said["AF_UNIX"] == "allowed"
+
+
+def test_the_kernels_own_files_are_masked_or_read_only(pyctr: Pyctr) -> None:
+    script = """
+    cat /proc/kcore /proc/keys /proc/timer_list | wc -c
+    ls /sys/firmware | wc -l
+    for f in /proc/sys/kernel/hostname /proc/sysrq-trigger /sys/kernel/uevent_helper; do
+        (echo x > $f) 2>/dev/null && echo "wrote $f"
+    done
+    mknod /disk b 8 0 2>/dev/null; head -c 1 /disk >/dev/null 2>&1 && echo "read the disk"
+    (echo x > /sys/fs/cgroup/memory/release_agent) 2>/dev/null && echo "wrote release_agent"
+    mkdir /sys/fs/cgroup/memory/x /sys/fs/cgroup/x 2>/dev/null && echo "made a cgroup"
+    cat /dev/null && echo safe
+    """
+    assert pyctr.out("run", "--rm", "base", "sh", "-c", script) == "0\n0\nsafe"
+
+
+def test_no_descriptor_of_the_host_is_inside(pyctr: Pyctr) -> None:
+    script = "ls -l /proc/self/fd | sed -n 's/.* -> //p'"
+    for run in (("run", "--rm", "base"), ("exec", "c")):
+        if run[0] == "exec":
+            pyctr("run", "-d", "--name", "c", "base", "sleep", "1000")
+        shown = pyctr.out(*run, "sh", "-c", script).splitlines()
+        assert len(shown) in (3, 4), shown  # stdio, and the folder that ls reads
+        assert all(name.startswith(("pipe:", "/dev/null", "/proc/")) for name in shown), shown
+
+
+def test_the_working_folder_cannot_be_a_descriptor_of_the_host(pyctr: Pyctr) -> None:
+    """CVE-2024-21626."""
+    for number in range(3, 12):
+        ran = pyctr("run", "--rm", "-w", f"/proc/self/fd/{number}", "base", "ls", "/", code=None)
+        assert ran.returncode != 0 or "bin" in ran.stdout.split()
+        ran = pyctr(
+            "run", "--rm", "-w", f"/proc/self/fd/{number}", "base", "ls", "../../../work", code=None
+        )
+        assert ran.returncode != 0
+
+
+def with_links(**links: str) -> bytes:
+    """An image of busybox in which some paths are symbolic links."""
+    from images.base import find_busybox
+
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as made:
+        made.add(find_busybox(), "bin/sh")
+        for name, target in links.items():
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname = tarfile.SYMTYPE, target
+            made.addfile(entry)
+    return out.getvalue()
+
+
+def test_a_mount_is_not_led_outside_by_a_link_of_the_image(pyctr: Pyctr, home_dir: str) -> None:
+    """CVE-2019-19921 and its family."""
+    victim = f"{home_dir}/victim"
+    os.mkdir(victim)
+    pyctr("import", "-", "evil", stdin=with_links(data=f"../../../../../../..{victim}"))
+    script = "echo x > /data/f"
+    said = pyctr("run", "--rm", "-v", "vol:/data", "evil", "sh", "-c", script, code=None)
+    assert os.listdir(victim) == []
+    assert os.listdir(home_dir + "/volumes/vol/_data") == (["f"] if said.returncode == 0 else [])
+
+
+@pytest.mark.parametrize("name", ["proc", "sys", "dev"])
+def test_the_kernels_folders_cannot_be_links(pyctr: Pyctr, home_dir: str, name: str) -> None:
+    """CVE-2023-27561: an image whose /proc is a link."""
+    victim = f"{home_dir}/victim"
+    os.mkdir(victim)
+    pyctr("import", "-", "evil", stdin=with_links(**{name: f"../../../../..{victim}"}))
+    pyctr("run", "--rm", "evil", "sh", "-c", "echo x > /proc/sys/kernel/domainname", code=None)
+    assert os.listdir(victim) == []
+
+
+def test_a_folder_swapped_while_mounts_are_made_leads_nowhere(pyctr: Pyctr, home_dir: str) -> None:
+    """CVE-2021-30465: one container swaps a folder for a link while another is started."""
+    victim = f"{home_dir}/victim"
+    os.mkdir(victim)
+    swap = (
+        "cd /shared; mkdir -p real; ln -s ../../../../../../.." + victim + " link;"
+        "while :; do mv -T real r2; mv -T link real; mv -T real link; mv -T r2 real; done 2>/dev/null"
+    )
+    pyctr("run", "-d", "--name", "swapper", "-v", "shared:/shared", "base", "sh", "-c", swap)
+    deadline = time.monotonic() + 6
+    while time.monotonic() < deadline:
+        pyctr(
+            "run", "--rm", "-v", "shared:/s", "-v", "other:/s/real/place", "base", "touch",
+            "/s/real/place/file", code=None,
+        )  # fmt: skip
+    assert os.listdir(victim) == []
+
+
+def test_python_files_of_the_container_are_never_imported(pyctr: Pyctr, home_dir: str) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as made:
+        from images.base import find_busybox
+
+        made.add(find_busybox(), "bin/sh")
+        text = f"open({home_dir + '/escaped'!r}, 'w')".encode()
+        for folder in ("", "usr/lib/python3/dist-packages/", "usr/lib/python3.11/", "work/main/"):
+            for module in ("pwd", "grp", "json/__init__", "errno", "encodings/idna", "subprocess"):
+                entry = tarfile.TarInfo(f"{folder}{module}.py")
+                entry.size = len(text)
+                made.addfile(entry, io.BytesIO(text))
+    pyctr("import", "-", "evil", stdin=out.getvalue())
+    for command in (("sh", "-c", "exit 3"), ("nosuch",), ("/usr/lib/python3.11/pwd.py",)):
+        pyctr("run", "--rm", "-u", "nosuch", "evil", *command, code=125)
+        pyctr("run", "--rm", "-w", "/", "evil", *command, code=None)
+    assert not os.path.exists(f"{home_dir}/escaped")
+
+
+def test_a_program_cannot_be_the_runtime_itself(pyctr: Pyctr) -> None:
+    """CVE-2019-5736: /proc/self/exe as the program would run the host's interpreter inside."""
+    assert "leads out" in pyctr("run", "--rm", "base", "/proc/self/exe", code=126).stderr
+    pyctr("run", "-d", "--name", "c", "base", "sleep", "1000")
+    pyctr("exec", "c", "/proc/self/exe", code=126)
+
+
+def test_huge_and_odd_user_files_are_bounded(pyctr: Pyctr) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as made:
+        from images.base import find_busybox
+
+        made.add(find_busybox(), "bin/sh")
+        entry = tarfile.TarInfo("etc/passwd")
+        text = b"x" * (8 << 20) + b"\nlate:x:5:5::/:/bin/sh\n"
+        entry.size = len(text)
+        made.addfile(entry, io.BytesIO(text))
+        entry = tarfile.TarInfo("etc/group")
+        entry.type = tarfile.FIFOTYPE
+        made.addfile(entry)
+    pyctr("import", "-", "evil", stdin=out.getvalue())
+    assert (
+        "unable to find user late"
+        in pyctr("run", "--rm", "-u", "late", "evil", "sh", code=125).stderr
+    )
+    assert (
+        "unable to find group g" in pyctr("run", "--rm", "-u", "0:g", "evil", "sh", code=125).stderr
+    )
+    pyctr("run", "--rm", "-u", "7:8", "evil", "sh", "-c", "exit 0")
+
+
+def test_state_folders_are_closed_to_others(pyctr: Pyctr) -> None:
+    """CVE-2021-41091: setuid files in layers or volumes must not be reachable for host users."""
+    pyctr("run", "-d", "--name", "c", "-v", "vol:/data", "base", "sleep", "1000")
+    os.chmod(pyctr.root, 0o755)
+    identity = pyctr.out("inspect", "--format", "{{.Id}}", "c")
+    assert os.stat(f"{pyctr.root}/state.db").st_mode & 0o077 == 0
+    for folder in ("layers", "volumes", "containers", "volumes/vol", f"containers/{identity}"):
+        mode = os.stat(f"{pyctr.root}/{folder}").st_mode
+        assert mode & 0o066 == 0, folder
+    socket = f"{os.environ['PYCTR_RUN']}/{identity}/attach.sock"
+    assert os.stat(socket).st_mode & 0o077 == 0
+    assert os.stat(os.path.dirname(socket)).st_mode & 0o077 == 0
