@@ -127,13 +127,14 @@ def test_the_kernels_folders_cannot_be_links(pyctr: Pyctr, home_dir: str, name: 
     assert os.listdir(victim) == []
 
 
-def test_a_folder_swapped_while_mounts_are_made_leads_nowhere(pyctr: Pyctr, home_dir: str) -> None:
+def test_a_folder_swapped_during_a_mount_leads_nowhere(pyctr: Pyctr, home_dir: str) -> None:
     """CVE-2021-30465: one container swaps a folder for a link while another is started."""
     victim = f"{home_dir}/victim"
     os.mkdir(victim)
     swap = (
         "cd /shared; mkdir -p real; ln -s ../../../../../../.." + victim + " link;"
-        "while :; do mv -T real r2; mv -T link real; mv -T real link; mv -T r2 real; done 2>/dev/null"
+        "while :; do mv -T real r2; mv -T link real; mv -T real link; mv -T r2 real; done"
+        " 2>/dev/null"
     )
     pyctr("run", "-d", "--name", "swapper", "-v", "shared:/shared", "base", "sh", "-c", swap)
     deadline = time.monotonic() + 6

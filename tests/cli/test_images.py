@@ -1,0 +1,96 @@
+"""The image commands."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import subprocess
+import tarfile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tests.conftest import Pyctr
+
+
+def root_archive() -> bytes:
+    from images.base import find_busybox
+
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as made:
+        made.add(find_busybox(), "bin/sh")
+    return out.getvalue()
+
+
+def test_a_root_file_system_becomes_an_image(pyctr: Pyctr, home_dir: str) -> None:
+    with open(f"{home_dir}/root.tar", "wb") as file:
+        file.write(root_archive())
+    change = ("-c", 'CMD ["sh", "-c", "echo hello"]', "-m", "mine")
+    identity = pyctr.out("image", "import", *change, f"{home_dir}/root.tar", "my/root:1")
+    assert identity.startswith("sha256:")
+    assert pyctr.out("run", "--rm", "my/root:1") == "hello"
+    pyctr("import", "-", "packed", stdin=gzip.compress(root_archive()))
+    assert pyctr.out("run", "--rm", "packed", "sh", "-c", "echo $((1+1))") == "2"
+    assert "cannot read" in pyctr("import", "/no/such", "x", code=1).stderr
+    assert "damaged" in pyctr("import", "-", "x", stdin=b"no archive at all" * 100, code=125).stderr
+
+
+def test_images_are_listed_tagged_shown_and_removed(pyctr: Pyctr) -> None:
+    pyctr("create", "--name", "c", "base")
+    pyctr("tag", "base", "other:2")
+    lines = pyctr.out("images").splitlines()
+    assert lines[0].split()[:2] == ["REPOSITORY", "TAG"]
+    assert sorted(tuple(line.split()[:2]) for line in lines[1:]) == [
+        ("base", "latest"), ("other", "2"),
+    ]  # fmt: skip
+    assert pyctr.out("image", "ls", "-q", "other").count("\n") == 0
+    (shown,) = json.loads(pyctr.out("image", "inspect", "other:2"))
+    assert shown["RepoTags"] == ["base:latest", "other:2"] and shown["Architecture"]
+    assert pyctr.out("rmi", "other:2") == "Untagged: other:2"
+    assert "container c uses it" in pyctr("rmi", "base", code=1).stderr
+    pyctr("rm", "c")
+    assert pyctr.out("rmi", "base").splitlines() == [
+        "Untagged: base:latest", f"Deleted: {shown['Id']}",
+    ]  # fmt: skip
+    assert "no such image: base" in pyctr("rmi", "base", code=1).stderr
+    assert "invalid reference" in pyctr("tag", "base", "Bad:Name", code=125).stderr
+
+
+def test_a_commit_of_a_running_container_freezes_it_only_meanwhile(pyctr: Pyctr) -> None:
+    script = "while :; do echo x >> /ticks; sleep 0.05; done"
+    pyctr("run", "-d", "--name", "c", "base", "sh", "-c", script)
+    pyctr("commit", "-a", "me", "-m", "message", "c", "snap")
+    (shown,) = json.loads(pyctr.out("image", "inspect", "snap"))
+    assert shown["Author"] == "me" and shown["Config"]["Cmd"] == ["sh", "-c", script]
+    first = int(pyctr.out("exec", "c", "wc", "-c", "/ticks").split()[0])
+    second = first
+    while second == first:  # the container goes on
+        second = int(pyctr.out("exec", "c", "wc", "-c", "/ticks").split()[0])
+    assert "not an instruction" in pyctr("commit", "-c", "RUN x", "c", code=125).stderr
+
+
+def test_diff_shows_the_changes_and_no_mount_points(pyctr: Pyctr) -> None:
+    script = "rm /etc/shells; echo x > /etc/group; mkdir /new; touch /new/file /vol/in"
+    pyctr("run", "--name", "c", "-v", "/vol", "base", "sh", "-c", script)
+    assert pyctr.out("diff", "c").splitlines() == [
+        "C /etc", "C /etc/group", "D /etc/shells", "A /new", "A /new/file", "A /vol",
+    ]  # fmt: skip
+
+
+def test_completion_is_a_script_that_the_shell_takes(pyctr: Pyctr) -> None:
+    script = pyctr.out("completion", "bash")
+    ask = 'COMP_WORDS=(pyctr "$@"); COMP_CWORD=$#; _pyctr; echo "${COMPREPLY[@]}"'
+
+    def offered(*words: str) -> list[str]:
+        ran = subprocess.run(
+            ["bash", "-c", f"pyctr() {{ :; }}; {script}\n{ask}", "bash", *words],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert ran.stderr == ""
+        return ran.stdout.split()
+
+    assert offered("ru") == ["run"]
+    assert "restore" in offered("volume", "")
+    assert offered("run", "--volumes") == ["--volumes-from"]
+    assert offered("volume", "ls", "--tr") == ["--trash"]
+    assert "not supported" in pyctr("completion", "fish", code=125).stderr
