@@ -18,6 +18,7 @@ import os
 
 from engine.errors import EngineError
 from images import store as image_store
+from kernel.digest import fingerprint
 from kernel.locks import Lock
 from volumes import store as volume_store
 
@@ -116,9 +117,7 @@ def find(root: str = "") -> Home:
 
 
 def _short(path: str) -> str:
-    from hashlib import sha256
-
-    return sha256(path.encode()).hexdigest()[:12]
+    return fingerprint(path.encode()).hex()[:12]
 
 
 _F_OFD_SETLK = 37  # fcntl(2), linux/fcntl.h

@@ -9,9 +9,9 @@ Source: seccomp(2), seccomp_rule_add(3), seccomp_export_bpf(3), OCI config-linux
 
 from __future__ import annotations
 
-import hashlib
 import os
 
+from kernel.digest import fingerprint
 from kernel.tree import write_atomically
 from runtime import seccomp_default
 from runtime.errors import RuntimeFailure
@@ -70,18 +70,18 @@ def filter_of(cache: str, profile: dict[str, Any]) -> bytes:
 def _cached(cache: str, key: str, profile: Any) -> bytes:
     if not cache:
         return compile_filter(profile())
-    path = f"{cache}/{hashlib.sha256(key.encode()).hexdigest()}.bpf"
+    path = f"{cache}/{fingerprint(key.encode()).hex()}.bpf"
     try:
         with open(path, "rb") as file:
             content = file.read()
     except FileNotFoundError:
         content = b""
     program = content[32:]
-    if program and hashlib.sha256(program).digest() == content[:32]:
+    if program and fingerprint(program) == content[:32]:
         return program
     program = compile_filter(profile())
     os.makedirs(cache, 0o700, exist_ok=True)
-    write_atomically(path, hashlib.sha256(program).digest() + program, sync=False)
+    write_atomically(path, fingerprint(program) + program, sync=False)
     return program
 
 
