@@ -1,9 +1,9 @@
 """Mending what a crash, a kill -9 or a reboot left behind. Every command does it where it looks.
 
 "running" with a dead monitor: the kernel killed the container with it; what is left in its control
-group is killed, and the row says exited, 137. "creating" with a dead command, and "removing": the
-container is removed. Folders of containers without a row are swept by :func:`sweep`. The data
-of a volume is never swept.
+group is killed, and the row says exited, 137. "creating" with a dead command, "removing", and
+"exited" where --rm should have followed: the container is removed. Folders of containers without
+a row are swept by :func:`sweep`. The data of a volume is never swept.
 """
 
 from __future__ import annotations
@@ -27,9 +27,15 @@ _UNDER_WAY = ("running", "creating", "removing")
 def find(home: Home, text: str) -> Container:
     """The container that a person means, mended first if a crash left it. ContainerNotFound."""
     container = containers.search(home, text)
-    if container.status in _UNDER_WAY and mend(home, container):
+    if needs_mending(container) and mend(home, container):
         return containers.search(home, text)
     return container
+
+
+def needs_mending(container: Container) -> bool:
+    """Whether the row claims that something is under way, or should have gone with its end."""
+    ended = container.status == "exited" and container.settings.auto_remove
+    return ended or container.status in _UNDER_WAY
 
 
 def mend(home: Home, container: Container) -> bool:
@@ -43,15 +49,16 @@ def mend(home: Home, container: Container) -> bool:
             return False
         erase(home, container, volumes="free")
         return True
-    if container.status == "removing":
-        try:
-            with home.lock(container.id):  # waits for a removal that is under way
-                if containers.get(home, container.id) is not None:
-                    erase(home, container, volumes="retire")
-        except FileNotFoundError:  # its folder is gone, the row goes too
-            erase(home, container, volumes="retire")
-        return True
-    return False
+    if not needs_mending(container):
+        return False
+    how = "free" if container.settings.auto_remove else "retire"
+    try:
+        with home.lock(container.id):  # waits for a removal that is under way
+            if containers.get(home, container.id) is not None:
+                erase(home, container, volumes=how)
+    except FileNotFoundError:  # its folder is gone, the row goes too
+        erase(home, container, volumes=how)
+    return True
 
 
 def _bury(home: Home, container: Container) -> bool:
@@ -74,7 +81,7 @@ def _bury(home: Home, container: Container) -> bool:
 def mend_all(home: Home) -> None:
     """Every row that claims that something is under way, then what no row names."""
     for container in containers.listing(home):
-        if container.status in _UNDER_WAY:
+        if needs_mending(container):
             mend(home, container)
     sweep(home)
 
