@@ -24,6 +24,7 @@ from kernel.record import Record
 
 _OPTIONS = (("metacopy", "off"), ("redirect_dir", "nofollow"), ("index", "off"))
 _FSCONFIG_STRING_MAX = 255
+_KNOWS_LOWERDIR_PLUS = tuple(map(int, os.uname().release.split("-")[0].split(".")[:2])) >= (6, 5)
 _FOLDER = os.O_PATH | os.O_DIRECTORY
 
 
@@ -41,10 +42,12 @@ class Union(Record):
 def mount_detached(union: Union) -> int:
     """A descriptor of the union as a detached mount.
 
-    OSError(ENOSYS or EINVAL) where the kernel lacks ``lowerdir+``: use :func:`mount_at`.
+    OSError(ENOSYS) where the kernel lacks ``lowerdir+``: use :func:`mount_at`.
     """
     if not union.upper and len(union.lower) == 1:  # overlayfs wants two layers or an upper
         return mounts.open_tree(mounts.AT_FDCWD, union.lower[0], mounts.OPEN_TREE_CLONE)
+    if not _KNOWS_LOWERDIR_PLUS:  # asking would leave a line in the kernel's log each time
+        raise OSError(errno.ENOSYS, "overlayfs takes lowerdir+ since Linux 6.5")
     context = mounts.fsopen("overlay")
     try:
         for layer in union.lower:
@@ -93,7 +96,7 @@ def attach(union: Union, target: str, *, legacy: bool = False) -> None:
         try:
             fd = mount_detached(union)
         except OSError as error:
-            if error.errno not in (errno.ENOSYS, errno.EINVAL):
+            if error.errno != errno.ENOSYS:
                 raise
         else:
             mounts.move_mount_at(fd, target)

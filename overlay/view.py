@@ -29,7 +29,7 @@ def opened(lower: tuple[str, ...], scratch: str, *, legacy: bool = False) -> int
         try:
             return mount_detached(union)
         except OSError as error:
-            if error.errno not in (errno.ENOSYS, errno.EINVAL):
+            if error.errno != errno.ENOSYS:
                 raise
     return _from_child(union, scratch)
 
