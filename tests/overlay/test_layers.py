@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel.tree import remove_tree
-from overlay import layers
+from overlay import layers, view
 from overlay.changes import Change, changes
 from overlay.errors import OverlayError
-from overlay.union import Union, attach, mount_detached
+from overlay.union import Union, attach
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ def test_a_cut_off_archive_is_damaged(folder: str) -> None:
 
 def test_whiteouts_hide_what_is_below_and_nothing_of_their_own_layer(home_dir: str) -> None:
     below, above = f"{home_dir}/below", f"{home_dir}/above"
+    os.mkdir(f"{home_dir}/scratch")
     os.mkdir(below)
     os.mkdir(above)
     files = [(name, REG, {"data": b"old"}) for name in ("gone", "same", "d/a", "o/a", "r/a")]
@@ -158,7 +159,7 @@ def test_whiteouts_hide_what_is_below_and_nothing_of_their_own_layer(home_dir: s
         ),
         above,
     )
-    fd = mount_detached(Union((above, below)))
+    fd = view.opened((above, below), f"{home_dir}/scratch")
     try:
         seen = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
         shown = {name: sorted(_names(seen, name)) for name in ("d", "o", "r")}
