@@ -193,34 +193,29 @@ def _seconds(text: str) -> float:
     return units.parse_duration(text)
 
 
-def _stop(parsed: Parsed) -> int:
-    here = home.find()
+def _named(words: list[str], action: Callable[[str], object]) -> int:
+    """:func:`each` for an action whose result is of no interest: the word itself is printed."""
 
-    def end(word: str) -> str:
-        stop.stop(here, word, parsed.time)
+    def done(word: str) -> str:
+        action(word)
         return word
 
-    return each(parsed.words, end)
+    return each(words, done)
+
+
+def _stop(parsed: Parsed) -> int:
+    here = home.find()
+    return _named(parsed.words, lambda word: stop.stop(here, word, parsed.time))
 
 
 def _restart(parsed: Parsed) -> int:
     here = home.find()
-
-    def again(word: str) -> str:
-        stop.restart(here, word, parsed.time)
-        return word
-
-    return each(parsed.words, again)
+    return _named(parsed.words, lambda word: stop.restart(here, word, parsed.time))
 
 
 def _kill(parsed: Parsed) -> int:
     here = home.find()
-
-    def send(word: str) -> str:
-        stop.kill(here, word, parsed.signal)
-        return word
-
-    return each(parsed.words, send)
+    return _named(parsed.words, lambda word: stop.kill(here, word, parsed.signal))
 
 
 def _rm(parsed: Parsed) -> int:
@@ -228,15 +223,14 @@ def _rm(parsed: Parsed) -> int:
 
     here = home.find()
 
-    def away(word: str) -> str:
+    def away(word: str) -> None:
         try:
             remove.remove(here, word, force=parsed.force, volumes=parsed.volumes)
         except NotFound:
             if not parsed.force:
                 raise
-        return word
 
-    return each(parsed.words, away)
+    return _named(parsed.words, away)
 
 
 def _wait(parsed: Parsed) -> int:

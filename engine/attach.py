@@ -91,12 +91,12 @@ def follow(session: Session, streams: Streams) -> int:
     ConnectionError if the monitor goes away without an exit code.
     """
     connection = session.connection
-    for kind, payload in session.early:
-        code = _received(kind, payload)
-        if code is not None:
-            return code
     stdin, keys = streams.stdin, b""
     with _Signals(streams) as caught:
+        for kind, payload in session.early:
+            code = _received(kind, payload)
+            if code is not None:
+                return code
         _send_size(session, streams)
         while True:
             for fd in _ready([connection.fileno(), caught.fd, *([stdin] if stdin >= 0 else [])]):

@@ -12,10 +12,11 @@ import os
 
 from kernel import mounts, namespaces, sockets
 from overlay.errors import OverlayError
-from overlay.union import Union, attach, mount_at, mount_detached
+from overlay.union import Union, mount_at, mount_detached
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
     from collections.abc import Callable
 
 
@@ -35,25 +36,9 @@ def opened(lower: tuple[str, ...], scratch: str, *, legacy: bool = False) -> int
 
 
 def _from_child(union: Union, scratch: str) -> int:
-    ours, theirs = sockets.pair()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            namespaces.unshare(namespaces.CLONE_NEWNS)
-            mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
-            mount_at(union, scratch)
-            fd = os.open(scratch, os.O_PATH | os.O_DIRECTORY)
-            sockets.send_with_fd(theirs, b"+", fd)
-        except OSError as error:
-            theirs.sendall(b"-" + str(error).encode())
-        finally:
-            os._exit(0)
-    theirs.close()
-    said, fd = sockets.receive_with_fd(ours, 4096)
-    ours.close()
-    os.waitpid(pid, 0)
+    said, fd = _in_child(union, scratch, lambda root, ours: sockets.send_with_fd(ours, b"+", root))
     if fd < 0:
-        raise OverlayError("cannot open the image's files", said[1:].decode())
+        raise OverlayError("cannot open the image's files", said)
     return fd
 
 
@@ -62,25 +47,38 @@ def change(union: Union, scratch: str, action: Callable[[int], None]) -> None:
 
     OverlayError with the reason if the child fails.
     """
+
+    def perform(root: int, ours: socket) -> None:
+        action(root)
+        ours.sendall(b"+")
+
+    said, _ = _in_child(union, scratch, perform)
+    if said != "+":
+        raise OverlayError("cannot write into the union", said)
+
+
+def _in_child(union: Union, scratch: str, action: Callable[[int, socket], None]) -> tuple[str, int]:
+    """Mounts the union in a child's namespace and calls ``action(root, socket)`` there.
+
+    Returns what the child said, and the descriptor that it sent, -1 if none.
+    """
     ours, theirs = sockets.pair()
     pid = os.fork()
     if pid == 0:
         try:
             namespaces.unshare(namespaces.CLONE_NEWNS)
             mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
-            attach(union, scratch)
-            action(os.open(scratch, os.O_RDONLY | os.O_DIRECTORY))
-            theirs.sendall(b"+")
+            mount_at(union, scratch)
+            action(os.open(scratch, os.O_RDONLY | os.O_DIRECTORY), theirs)
         except OSError as error:
-            theirs.sendall(b"-" + str(error).encode())
+            theirs.sendall(str(error).encode())
         finally:
             os._exit(0)
     theirs.close()
-    said = ours.recv(4096)
+    said, fd = sockets.receive_with_fd(ours, 4096)
     ours.close()
     os.waitpid(pid, 0)
-    if said != b"+":
-        raise OverlayError("cannot write into the union", said[1:].decode() or "the child died")
+    return said.decode() or "the child died", fd
 
 
 def like_root_of(layer: str, folder: str) -> None:
