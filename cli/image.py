@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from cli import filters, output
+from cli import filters, output, progress
 from cli.container import filter_pair
 from cli.creation import several, value
 from cli.main import tell
@@ -36,7 +36,8 @@ def _import(parsed: Parsed) -> int:
     here = home.find()
     name = references.parse(parsed.words[1]) if len(parsed.words) > 1 else None
     with archives.open_source(parsed.words[0]) as stream:
-        made = archives.import_root(here.images, stream, name, parsed.change, parsed.message or "")
+        watched = progress.shown(stream, "importing")
+        made = archives.import_root(here.images, watched, name, parsed.change, parsed.message or "")
     print(f"sha256:{made}")
     return 0
 
@@ -46,7 +47,8 @@ def _load(parsed: Parsed) -> int:
 
     here = home.find()
     with archives.open_source(parsed.input) as stream:
-        for image_id, names in archives.load(here.images, stream):
+        watched = progress.shown(stream, "loading", quiet=parsed.quiet)
+        for image_id, names in archives.load(here.images, watched):
             for name in names:
                 print(f"Loaded image: {name.familiar}")
             if not names:
@@ -183,7 +185,10 @@ COMMANDS: tuple[Command, ...] = (
         "",
         "Bring in images from an archive that docker save, podman save or an OCI tool wrote.",
         _load,
-        (value("-i --input", "FILE", "The archive; standard input if not given", default="-"),),
+        (
+            value("-i --input", "FILE", "The archive; standard input if not given", default="-"),
+            option("-q --quiet", "Do not show how far it is"),
+        ),
         examples=("docker save debian | pyctr image load",),
     ),
     Command(

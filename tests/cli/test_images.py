@@ -35,6 +35,17 @@ def test_a_root_file_system_becomes_an_image(pyctr: Pyctr, home_dir: str) -> Non
     assert "damaged" in pyctr("import", "-", "x", stdin=b"no archive at all" * 100, code=125).stderr
 
 
+def test_a_terminal_shows_how_far_an_import_is(pyctr: Pyctr, home_dir: str) -> None:
+    from tests.cli.test_run import Terminal
+
+    with open(f"{home_dir}/root.tar", "wb") as file:
+        file.write(root_archive())
+    terminal = Terminal(pyctr.argv("import", f"{home_dir}/root.tar", "mine"))
+    terminal.expect(b"importing ")
+    terminal.expect(b"sha256:")
+    assert terminal.end() == 0
+
+
 def test_images_are_listed_tagged_shown_and_removed(pyctr: Pyctr) -> None:
     pyctr("create", "--name", "c", "base")
     pyctr("tag", "base", "other:2")
