@@ -54,4 +54,4 @@ def shown(stream: IO[bytes], word: str, *, quiet: bool = False) -> IO[bytes]:
     """The stream, watched if standard error is a terminal."""
     if quiet or not sys.stderr.isatty():
         return stream
-    return io.BufferedReader(Progress(stream, word), 1 << 18)  # type: ignore[type-var, return-value]
+    return io.BufferedReader(Progress(stream, word), 1 << 18)  # type: ignore[type-var]
