@@ -13,6 +13,7 @@ import time
 import pytest
 
 from kernel import trace
+from runtime import cgroups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def points() -> list[str]:
                    "runtime.filesystem", "volumes.populate"):  # fmt: skip
         importlib.import_module(module)
     rooms = ("engine.", "runtime.", "volumes.")
-    elsewhere = ("EnterNamespace", "AllocateConsole", "Execute.after")
+    elsewhere = ["EnterNamespace", "AllocateConsole", "Execute.after"]
+    elsewhere += ["MountCgroups1"] if cgroups.hierarchies().pure_v2 else []
     return [
         name
         for name in trace.names()
