@@ -77,6 +77,7 @@ def main(
     code = 1
     try:
         os.setsid()
+        os.chdir("/")  # the folder of the command must not stay busy
         for number in (
             signals.SIGHUP,
             signals.SIGINT,
