@@ -23,7 +23,7 @@ def line(index: int, total: int, step: Step, nanoseconds: int, *, colour: bool =
 def script(plan: Plan) -> str:
     """A shell script of unshare(1), mount(8) and friends that builds the same container.
 
-    It is run as root from any folder, needs util-linux and coreutils, and none of pyctr.
+    It is run as root from any folder, needs util-linux, iproute2 and coreutils, and no pyctr.
     """
     outside = next(step for step in plan.steps if isinstance(step, MakeCgroup))
     kinds = [k for step in plan.steps if isinstance(step, Unshare) for k in step.kinds]
