@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from engine import containers
+from engine.errors import ContainerConflict
 from kernel import trace, tree
 from runtime import cgroups
 
@@ -21,6 +22,21 @@ if TYPE_CHECKING:
 _marked = trace.point("engine.erase.marked")
 _row_removed = trace.point("engine.erase.row_removed")
 _files_removed = trace.point("engine.erase.files_removed")
+
+
+def erase_locked(home: Home, container: Container, *, volumes: str) -> None:
+    """:func:`erase` when no start or other removal is under way; nothing if it is gone by then."""
+    try:
+        with home.lock(container.id):
+            fresh = containers.get(home, container.id)
+            if fresh is not None and containers.is_running(fresh):
+                raise ContainerConflict(
+                    f"cannot remove container {container.name}", "it was started just now"
+                )
+            if fresh is not None:
+                erase(home, container, volumes=volumes)
+    except FileNotFoundError:  # its folder is gone already, or was never made
+        erase(home, container, volumes=volumes)
 
 
 def erase(home: Home, container: Container, *, volumes: str) -> None:

@@ -17,7 +17,7 @@ import select
 import time
 
 from engine import containers, logs, wire
-from engine.erase import erase
+from engine.erase import erase_locked
 from kernel import process, signals, sockets, trace, tree
 from kernel.errors import PyctrError
 from kernel.paths import close_range
@@ -140,6 +140,7 @@ class _Monitor:
         """Starts the program while its volumes are held, and records it before they are not."""
         locks = self._hold_volumes()
         container = self.container
+        os.makedirs(self.home.run_folder(container.id), mode=0o700, exist_ok=True)
         theirs: tuple[int, int, int] | None = None
         ours: list[int] = []
         if not container.settings.tty:
@@ -203,14 +204,13 @@ class _Monitor:
             "what": error.what, "why": error.why, "hint": error.hint, "path": error.path,
             "errno": error.errno, "exit_code": error.exit_code,
         }  # fmt: skip
+        tree.remove_tree(self.home.run_folder(self.container.id))
         self._tell(first, wire.message(wire.ERROR, said))
         self._drain_clients()
 
     def _open(self, started: Started) -> socket:
         """The socket for further clients, the log; everything else of the command is let go."""
-        folder = self.home.run_folder(self.container.id)
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        path = f"{folder}/attach.sock"
+        path = f"{self.home.run_folder(self.container.id)}/attach.sock"
         if os.path.lexists(path):
             os.unlink(path)
         listener = sockets.listen(path)
@@ -423,8 +423,7 @@ class _Monitor:
         listener.close()
         tree.remove_tree(self.home.run_folder(self.container.id))
         if self.container.settings.auto_remove:
-            with self.home.lock(self.container.id):
-                erase(self.home, self.container, volumes="free")
+            erase_locked(self.home, self.container, volumes="free")
         for client in self.clients.values():
             self._tell(client, wire.message(wire.EXIT, code))
         self._drain_clients()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from engine import containers, skeleton
-from engine.erase import erase, erase_files
+from engine.erase import erase, erase_files, erase_locked
 from kernel import process, tree
 from runtime import cgroups
 
@@ -41,7 +41,9 @@ def needs_mending(container: Container) -> bool:
 def mend(home: Home, container: Container) -> bool:
     """Corrects one row that claims something is under way; whether it did."""
     if container.status == "running":
-        if process.is_alive(container.monitor_pid, container.monitor_start):
+        # After a reboot another process may have the same pid and start time, but /run is empty.
+        alive = process.is_alive(container.monitor_pid, container.monitor_start)
+        if alive and os.path.isdir(home.run_folder(container.id)):
             return False
         return _bury(home, container)
     if container.status == "creating":
@@ -51,13 +53,7 @@ def mend(home: Home, container: Container) -> bool:
         return True
     if not needs_mending(container):
         return False
-    how = "free" if container.settings.auto_remove else "retire"
-    try:
-        with home.lock(container.id):  # waits for a removal that is under way
-            if containers.get(home, container.id) is not None:
-                erase(home, container, volumes=how)
-    except FileNotFoundError:  # its folder is gone, the row goes too
-        erase(home, container, volumes=how)
+    erase_locked(home, container, volumes="free" if container.settings.auto_remove else "retire")
     return True
 
 

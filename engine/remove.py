@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine import containers, reconcile, stop
-from engine.erase import erase
+from engine.erase import erase_locked
 from engine.errors import ContainerConflict
 
 TYPE_CHECKING = False
@@ -26,11 +26,5 @@ def remove(home: Home, text: str, *, force: bool = False, volumes: bool = False)
         stop.kill_and_wait(home, container)
     if containers.get(home, container.id) is None:  # it had --rm
         return container
-    with home.lock(container.id):
-        fresh = containers.get(home, container.id)
-        if fresh is not None and containers.is_running(fresh):
-            raise ContainerConflict(
-                f"cannot remove container {container.name}", "it was started just now"
-            )
-        erase(home, container, volumes="free" if volumes else "retire")
+    erase_locked(home, container, volumes="free" if volumes else "retire")
     return container

@@ -66,8 +66,9 @@ def sweep(home: Home) -> None:
     folder = f"{home.root}/skeletons"
     if not os.path.isdir(folder):
         return
+    names = os.listdir(folder)  # first, so that an image added meanwhile is known
     known = {row[0] for row in home.db.execute("SELECT id FROM images")}
-    for name in os.listdir(folder):
+    for name in names:
         maker = name.rpartition("-")[2] if name.startswith(".new-") else ""
         if name not in known and not os.path.isdir(f"/proc/{maker}" if maker else "/nowhere"):
             tree.remove_tree(f"{folder}/{name}")

@@ -47,6 +47,10 @@ def start(
     of the plan as it is performed (--explain). ContainerConflict if it runs already; errors of
     the plan name the step that failed, with Docker's exit codes 126 and 127.
     """
+    if not os.path.isdir(home.folder(container.id)):
+        raise ContainerConflict(
+            f"cannot start container {container.name}", "its files are gone", "pyctr rm it"
+        )
     with home.lock(container.id):
         fresh = containers.get(home, container.id)
         if fresh is None or fresh.status not in ("created", "exited"):

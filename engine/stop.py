@@ -112,11 +112,6 @@ def send(pidfd: int, number: int) -> None:
         return
 
 
-def signal_sender(container: Container) -> int:
-    """A pidfd of a running container's first process, -1 if it has ended."""
-    return _pidfd(container)
-
-
 def _pidfd(container: Container) -> int:
     try:
         pidfd = process.pidfd_open(container.pid)

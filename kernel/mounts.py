@@ -46,7 +46,6 @@ MOUNT_ATTR_NOSYMFOLLOW = 0x200000
 # fsconfig(2)
 FSCONFIG_SET_FLAG = 0
 FSCONFIG_SET_STRING = 1
-FSCONFIG_SET_FD = 5
 FSCONFIG_CMD_CREATE = 6
 
 FSOPEN_CLOEXEC = 0x1
@@ -125,11 +124,6 @@ def fsconfig_string(fd: int, key: str, value: str) -> None:
 def fsconfig_flag(fd: int, key: str) -> None:
     """fsconfig(2), FSCONFIG_SET_FLAG."""
     _fsconfig(fd, FSCONFIG_SET_FLAG, key, None, 0, key)
-
-
-def fsconfig_fd(fd: int, key: str, value_fd: int) -> None:
-    """fsconfig(2), FSCONFIG_SET_FD; overlayfs takes its layers so since Linux 6.13."""
-    _fsconfig(fd, FSCONFIG_SET_FD, key, None, value_fd, key)
 
 
 def fsconfig_create(fd: int) -> None:

@@ -166,12 +166,6 @@ def is_alive(pid: int, started: int) -> bool:
     return fields[0] not in (b"Z", b"X") and int(fields[19]) == started
 
 
-def boot_id() -> str:
-    """The random id of this boot of the kernel (proc_sys_kernel(5), random/boot_id)."""
-    with open("/proc/sys/kernel/random/boot_id") as file:
-        return file.read().strip()
-
-
 def pidfd_open(pid: int) -> int:
     """pidfd_open(2), close-on-exec."""
     return os.pidfd_open(pid)

@@ -39,12 +39,6 @@ def point(name: str) -> Callable[[], None]:
     return passed
 
 
-def reached(name: str) -> None:
-    """Passes a point whose name is known only at run time, such as a step of a plan."""
-    if _armed_name == name:
-        _hit()
-
-
 def names() -> tuple[str, ...]:
     """All points declared by the modules imported so far."""
     return tuple(_names)

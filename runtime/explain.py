@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
-from runtime import cgroups
 from runtime.steps import Execute, FindUser, MakeCgroup, Step, Unshare, namespace_flags, quote
 
 TYPE_CHECKING = False
@@ -79,8 +76,3 @@ def _last(plan: Plan) -> str:
     words += ["env", "-i", home, *variables, *program.argv]
     why = f"give up all but {len(dict(sets).get('bounding', bounding))} capabilities and enter"
     return f"\n# {why} [setpriv(1), chroot(1)]\nexec {' '.join(quote(word) for word in words)}"
-
-
-def remove_by_hand(plan: Plan) -> list[str]:
-    """The cgroup folders that a run of the script leaves, deepest first."""
-    return [f for f in cgroups.of(plan.cgroup).folders if os.path.isdir(f)]

@@ -14,7 +14,16 @@ from kernel import namespaces, process, sockets
 from kernel.paths import DEVPTS_SUPER_MAGIC, fs_magic, open_in_root
 from runtime import cgroups, launch, plan
 from runtime.errors import RuntimeFailure
-from runtime.steps import FindUser, JoinCgroup, Site, Step, namespace_flags, open_peer, use_terminal
+from runtime.steps import (
+    FindUser,
+    JoinCgroup,
+    JoinKeyring,
+    Site,
+    Step,
+    namespace_flags,
+    open_peer,
+    use_terminal,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,7 +99,11 @@ def make(
     cache: str,
 ) -> tuple[Step, ...]:
     """The plan of an exec: ``process_spec`` is ``process`` of the specification."""
-    made: list[Step] = [JoinCgroup(cgroup), EnterContainer(pid, pidfd)]
+    made: list[Step] = [
+        JoinCgroup(cgroup),
+        JoinKeyring(plan.keyring(cgroup)),
+        EnterContainer(pid, pidfd),
+    ]
     if process_spec.get("terminal"):
         size = process_spec.get("consoleSize") or {}
         made.append(OpenTerminal(size.get("width") or 0, size.get("height") or 0))

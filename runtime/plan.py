@@ -62,6 +62,7 @@ def make(
     made: list[steps.Step] = []
     made += [steps.EnterNamespace(k, p) for k, p in namespaces.items() if p and k != "pid"]
     early = tuple(k for k, p in namespaces.items() if not p and k not in ("pid", "cgroup"))
+    made.append(steps.JoinKeyring(keyring(cgroup)))
     made.append(steps.Unshare(early))
     if "network" in early:
         made.append(steps.RaiseLoopback())
@@ -99,6 +100,11 @@ def make(
         steps.Fork(namespaces.get("pid") == "", namespaces.get("pid") or ""),
     )
     return Plan(cgroup, outside, tuple(made))
+
+
+def keyring(cgroup: str) -> str:
+    """The name of the session keyring that a container's processes share."""
+    return f"pyctr-{cgroup.rpartition('/')[2][:32]}"
 
 
 def becoming(

@@ -262,6 +262,31 @@ class SetHostname(Step):
         return [f"{'domainname' if self.domain else 'hostname'} {quote(self.name)}"]
 
 
+class JoinKeyring(Step):
+    """A session keyring of the container's own; without it the caller's would be inherited."""
+
+    name: str
+    why = "keys of the host's session are nobody's business inside"
+    man = "session-keyring(7), keyctl_join_session_keyring(3)"
+
+    @property
+    def title(self) -> str:
+        return "join a session keyring"
+
+    def call(self) -> str:
+        return f'keyctl(KEYCTL_JOIN_SESSION_KEYRING, "{self.name}")'
+
+    def perform(self, site: Site) -> None:
+        try:
+            process.join_session_keyring(self.name)
+        except OSError as error:
+            if error.errno != errno.ENOSYS:  # a kernel without keys has none to protect
+                raise
+
+    def shell(self) -> list[str]:
+        return []  # keyctl(1) is rarely installed; the host's session keyring is kept here
+
+
 class RaiseLoopback(Step):
     """The loopback interface of a new network namespace is down at first."""
 

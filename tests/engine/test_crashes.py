@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from kernel import trace
+from kernel import process, trace
 from runtime import cgroups
 
 TYPE_CHECKING = False
@@ -137,16 +137,16 @@ def test_a_container_dies_with_its_monitor_and_is_recorded(pyctr: Pyctr) -> None
 
 
 def test_after_a_reboot_nothing_is_believed_to_run(pyctr: Pyctr) -> None:
-    """What a reboot leaves: the rows, and pids that belong to others or to nobody."""
+    """What a reboot leaves: the rows, pids that belong to others now, and an empty /run."""
     import sqlite3
 
     pyctr("run", "--name", "c", "base", "true")
     db = sqlite3.connect(f"{pyctr.root}/state.db")
     with db:
         db.execute(
-            "UPDATE containers SET status = 'running', pid = ?, start_time = 1, monitor_pid = ?,"
-            " monitor_start = 1",
-            (os.getpid(), os.getpid()),
+            "UPDATE containers SET status = 'running', pid = ?, start_time = ?, monitor_pid = ?,"
+            " monitor_start = ?",
+            (os.getpid(), process.start_time(os.getpid())) * 2,
         )
     db.close()
     assert pyctr.out("ps", "-q") == ""
