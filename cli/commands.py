@@ -84,5 +84,7 @@ def load(noun: str, verb: str) -> Command:
     from importlib import import_module
 
     module = import_module(f"cli.{noun}")
-    found: Command = next(one for one in module.COMMANDS if one.name.rpartition(" ")[2] == verb)
+    found: Command = next(
+        one for one in module.COMMANDS if verb == (one.verb or one.name.rpartition(" ")[2])
+    )
     return found

@@ -568,7 +568,8 @@ COMMANDS: tuple[Command, ...] = (
             _FILTER,
         ),
         details="Filters: id, name, label, status, exited, ancestor, volume, network.",
-    ).replace(name="ls"),
+        verb="ls",
+    ),
     Command(
         "inspect",
         "CONTAINER [CONTAINER...]",

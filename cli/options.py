@@ -43,6 +43,7 @@ class Option(Record):
 class Command(Record):
     """One command. ``words`` describes what follows the options; ``at_least`` and ``at_most`` count
     them (``at_most`` -1: any number). ``verbatim`` leaves everything after the first word alone.
+    ``verb`` is what it is called under its noun, where that is another word (`ps`: `container ls`).
     """
 
     name: str
@@ -55,6 +56,7 @@ class Command(Record):
     verbatim: bool = False
     details: str = ""
     examples: tuple[str, ...] = ()
+    verb: str = ""
 
 
 class Parsed:
