@@ -204,8 +204,6 @@ def _release(locks: list[Lock]) -> None:
 def _record(
     home: Home, made: Container, mounts: tuple[Mount, ...], volumes: list[Volume], *, named: bool
 ) -> Container:
-    import sqlite3
-
     while True:
         try:
             with home.db:
@@ -214,7 +212,7 @@ def _record(
                 home.volumes.insert(volumes)
                 home.volumes.attach(made.id, mounts)
             return made
-        except sqlite3.IntegrityError as error:
+        except home.db.IntegrityError as error:
             if "containers.name" not in str(error):
                 raise EngineError(
                     f"cannot create container {made.name}",

@@ -292,8 +292,6 @@ class Store:
 
     def _leave(self, name: str, how: str) -> bool:
         """Mark, row, files: in this order a crash is either nothing or is finished later."""
-        import sqlite3
-
         folder = self.folder(name)
         try:
             with Lock(f"{folder}/lock"):
@@ -302,7 +300,7 @@ class Store:
                 _marked()
                 try:
                     self._delete_row(name)
-                except sqlite3.IntegrityError:  # a container took it just now
+                except self._db.IntegrityError:  # a container took it just now
                     os.unlink(f"{folder}/leaving")
                     return False
                 _row_removed()
