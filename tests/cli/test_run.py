@@ -102,7 +102,7 @@ class Terminal:
         self.seen = b""
 
     def expect(self, text: bytes) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while text not in self.seen:
             assert time.monotonic() < deadline, f"waited for {text!r} in {self.seen!r}"
             if select.select([self.fd], [], [], 0.1)[0]:
