@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -24,13 +23,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         raise pytest.UsageError("these tests need root: run `sudo make test`")
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The parent of all containers' control groups goes, unless somebody still has one in it."""
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        return
+    from runtime import cgroups
+
+    for folder in cgroups.of("/pyctr").folders:
+        try:
+            os.rmdir(folder)
+        except OSError:
+            continue
+
+
 @pytest.fixture
 def home_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A private root folder (and run folder) for pyctr, removed after the test."""
     from kernel.tree import remove_tree
 
     root = tempfile.mkdtemp(prefix="pyctr-test-")
-    run = f"/run/pyctr-{hashlib.sha256(root.encode()).hexdigest()[:12]}"
+    run = f"/run/pyctr-test-{os.path.basename(root)}"
     os.chmod(root, 0o711)
     monkeypatch.setenv("PYCTR_ROOT", root)
     monkeypatch.setenv("PYCTR_RUN", run)
