@@ -14,15 +14,21 @@ NOUNS: dict[str, dict[str, str]] = {
         "create": "Make a container without starting it",
         "diff": "Show what a container changed in its file system",
         "exec": "Run a command in a running container",
+        "export": "Write a container's file system as a tar archive",
         "inspect": "Show everything about containers",
         "kill": "Send a signal to running containers",
         "logs": "Show what a container has written",
         "ls": "List containers",
+        "pause": "Stop all processes of containers where they are",
+        "prune": "Remove all containers that do not run",
+        "rename": "Give a container another name",
         "restart": "Stop containers and start them again",
         "rm": "Remove containers",
         "run": "Make a container and start it",
         "start": "Start containers that do not run",
         "stop": "Stop running containers",
+        "top": "Show the processes of a container",
+        "unpause": "Let paused containers go on",
         "wait": "Wait until containers end and print their exit codes",
     },
     "image": {
@@ -51,7 +57,11 @@ NOUNS: dict[str, dict[str, str]] = {
 
 # What is typed without its noun, as with Docker.
 SHORT: dict[str, tuple[str, str]] = {
-    **{verb: ("container", verb) for verb in NOUNS["container"] if verb not in ("ls", "inspect")},
+    **{
+        verb: ("container", verb)
+        for verb in NOUNS["container"]
+        if verb not in ("ls", "inspect", "prune")
+    },
     "ps": ("container", "ls"),
     "images": ("image", "ls"),
     "rmi": ("image", "rm"),

@@ -238,6 +238,60 @@ def _wait(parsed: Parsed) -> int:
     return each(parsed.words, lambda word: str(stop.wait(here, word)))
 
 
+def _rename(parsed: Parsed) -> int:
+    here = home.find()
+    containers.rename(here, reconcile.find(here, parsed.words[0]), parsed.words[1])
+    return 0
+
+
+def _pause(parsed: Parsed) -> int:
+    from engine import pause
+
+    here = home.find()
+    return _named(parsed.words, lambda word: pause.pause(here, reconcile.find(here, word)))
+
+
+def _unpause(parsed: Parsed) -> int:
+    from engine import pause
+
+    here = home.find()
+    return _named(parsed.words, lambda word: pause.unpause(here, reconcile.find(here, word)))
+
+
+def agreed(question: str, force: bool) -> bool:
+    """Whether the person wants what cannot be undone."""
+    if force:
+        return True
+    print(f"WARNING! {question}\nAre you sure you want to continue? [y/N] ", end="", flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _prune(parsed: Parsed) -> int:
+    from cli import filters
+    from engine import remove
+    from kernel import tree
+
+    if not agreed("This will remove all stopped containers.", parsed.force):
+        return 0
+    here = home.find()
+    reconcile.mend_all(here)
+    wanted = filters.combined(
+        parsed.filter, {"label": lambda one, word: filters.label(one.settings.labels, word)}
+    )
+    freed = 0
+    gone: list[str] = []
+    for one in containers.listing(here):
+        if one.status in ("created", "exited") and wanted(one):
+            size = tree.disk_usage(here.folder(one.id))
+            remove.remove(here, one.id)
+            freed += size
+            gone.append(one.id)
+    if gone:
+        print("Deleted Containers:", *gone, "", sep="\n")
+    print(f"Total reclaimed space: {units.show_bytes(freed)}")
+    return 0
+
+
 # -- looking ---------------------------------------------------------------------------------
 
 _COLUMNS = {
@@ -253,8 +307,9 @@ _COLUMNS = {
 
 def status(one: Container, now: float) -> str:
     """As `ps` shows it: ``Up 5 minutes``, ``Exited (0) 2 hours ago``."""
-    if one.status == "running":
-        return f"Up {units.show_age(now - one.started)}"
+    if one.status in containers.ALIVE:
+        paused = " (Paused)" if one.status == "paused" else ""
+        return f"Up {units.show_age(now - one.started)}{paused}"
     if one.status == "exited":
         return f"Exited ({one.exit_code}) {units.show_age(now - one.finished)} ago"
     return one.status.capitalize()
@@ -294,7 +349,7 @@ def _ls(parsed: Parsed) -> int:
     limited = 1 if parsed.latest else parsed.last
     statuses = any(key == "status" for key, _ in parsed.filter)
     if not (parsed.all or limited or statuses):
-        found = [one for one in found if one.status == "running"]
+        found = [one for one in found if one.status in containers.ALIVE]
     found = [one for one in found if wanted(one)]
     found = found[:limited] if limited else found
     if parsed.quiet:
@@ -374,6 +429,14 @@ def _diff(parsed: Parsed) -> int:
     return 0
 
 
+def _top(parsed: Parsed) -> int:
+    from engine.top import top
+
+    word, *options = parsed.words
+    print("\n".join(top(reconcile.find(home.find(), word), options)))
+    return 0
+
+
 # -- doing something with one ----------------------------------------------------------------
 
 
@@ -420,6 +483,18 @@ def _commit(parsed: Parsed) -> int:
         pause=parsed.pause != "false",
     )
     print(f"sha256:{made}")
+    return 0
+
+
+def _export(parsed: Parsed) -> int:
+    from engine.export import export
+
+    if not parsed.output and os.isatty(1):
+        raise UsageError("an archive is not for a terminal", "", "use -o FILE, or a pipe")
+    here = home.find()
+    one = reconcile.find(here, parsed.words[0])
+    with open(parsed.output or 1, "wb", closefd=bool(parsed.output)) as out:
+        export(here, one, out)
     return 0
 
 
@@ -623,6 +698,42 @@ COMMANDS: tuple[Command, ...] = (
         at_most=-1,
         verbatim=True,
         examples=("pyctr exec -it web sh",),
+    ),
+    Command("rename", "CONTAINER NAME", "Give a container another name.", _rename,
+            at_least=2, at_most=2),
+    Command("pause", "CONTAINER [CONTAINER...]", "Stop all processes of containers where they are.",
+            _pause, at_least=1, at_most=-1),
+    Command("unpause", "CONTAINER [CONTAINER...]", "Let paused containers go on.", _unpause,
+            at_least=1, at_most=-1),
+    Command(
+        "container prune",
+        "",
+        "Remove all containers that do not run.",
+        _prune,
+        (
+            option("-f --force", "Do not ask"),
+            several("--filter", "label=KEY[=VALUE]", "Only those that fit", read=filter_pair),
+        ),
+    ),
+    Command(
+        "top",
+        "CONTAINER [PS OPTIONS]",
+        "Show the processes of a container, as ps(1) does on the host.",
+        _top,
+        at_least=1,
+        at_most=-1,
+        verbatim=True,
+        examples=("pyctr top web", "pyctr top web -o pid,comm"),
+    ),
+    Command(
+        "export",
+        "CONTAINER",
+        "Write a container's file system as a tar archive. Volumes are not in it.",
+        _export,
+        (value("-o --output", "FILE", "Write to a file"),),
+        at_least=1,
+        at_most=1,
+        examples=("pyctr export web | pyctr image import - flat",),
     ),
     Command(
         "commit",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
 
 from cli import creation, filters, output
-from cli.container import each, filter_pair
+from cli.container import agreed, each, filter_pair
 from cli.creation import several, value
 from cli.errors import UsageError
 from cli.options import Command, Parsed, option
@@ -129,8 +128,8 @@ def _restore(parsed: Parsed) -> int:
 def _prune(parsed: Parsed) -> int:
     here = home.find()
     which = "all volumes" if parsed.all else "anonymous volumes"
-    question = f"WARNING! This will remove {which} not used by at least one container"
-    if not parsed.force and not _agreed(f"{question}, and empty the trash."):
+    question = f"This will remove {which} not used by at least one container"
+    if not agreed(f"{question}, and empty the trash.", parsed.force):
         return 0
     reconcile.mend_all(here)
     fits = filters.combined(
@@ -152,11 +151,6 @@ def _prune(parsed: Parsed) -> int:
         print()
     print(f"Total reclaimed space: {units.show_bytes(total)}")
     return 0
-
-
-def _agreed(question: str) -> bool:
-    print(f"{question}\nAre you sure you want to continue? [y/N] ", end="", flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 COMMANDS: tuple[Command, ...] = (

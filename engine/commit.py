@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine import containers, reconcile, start, wire
+from engine import reconcile, start, wire
 from images import commit as image_commit
 
 TYPE_CHECKING = False
@@ -40,7 +40,9 @@ def commit(
     }
     parent = home.images.get(container.image_id)
     kept = {key: value for key, value in differing.items() if value}
-    frozen = _freeze(home, container) if pause and containers.is_running(container) else None
+    frozen = (
+        freeze_while_attached(home, container) if pause and container.status == "running" else None
+    )
     try:
         return image_commit.commit(
             home.images,
@@ -57,7 +59,7 @@ def commit(
             frozen.connection.close()
 
 
-def _freeze(home: Home, container: Container) -> Session:
+def freeze_while_attached(home: Home, container: Container) -> Session:
     """Asks the monitor to freeze the container as long as the session lasts, even if we die."""
     session = start.attach(home, container, stdin=False, output=False)
     session.connection.sendall(wire.message(wire.FREEZE, True))

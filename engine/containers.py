@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from engine.home import Home
 
+ALIVE = ("running", "paused")  # the statuses in which there is a first process
+
 _ALNUM = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _HEX = frozenset("0123456789abcdef")
 
@@ -67,11 +69,12 @@ def search(home: Home, text: str) -> Container:
     name = text.removeprefix("/")
     rows = home.db.execute(query, (name, name)).fetchall()
     if not rows and name and len(name) < 64 and set(name) <= _HEX:
-        query = f"SELECT {_COLUMNS} FROM containers WHERE id >= ? AND id < ? LIMIT 2"
+        query = f"SELECT {_COLUMNS} FROM containers WHERE id >= ? AND id < ? LIMIT 5"
         rows = home.db.execute(query, (name, name + "g")).fetchall()
     if len(rows) > 1:
+        shown = ", ".join(str(row[0])[: len(name) + 6] for row in rows)
         raise EngineError(
-            f"container id {text!r} is ambiguous", "several ids begin so", "add digits", exit_code=1
+            f"container id {text!r} is ambiguous", f"{shown} begin so", "add digits", exit_code=1
         )
     if not rows:
         raise ContainerNotFound(
@@ -132,7 +135,7 @@ def exited(
 
 def is_running(container: Container) -> bool:
     """Whether its first process lives; a pid counts only with its start time."""
-    return container.status == "running" and process.is_alive(container.pid, container.start_time)
+    return container.status in ALIVE and process.is_alive(container.pid, container.start_time)
 
 
 def require_running(container: Container) -> Container:
@@ -144,6 +147,33 @@ def require_running(container: Container) -> Container:
         f"it is {container.status}",
         f"start it: pyctr start {container.name}",
     )
+
+
+def require_unpaused(container: Container) -> Container:
+    """The container if it runs and is not paused, else ContainerConflict."""
+    if require_running(container).status != "paused":
+        return container
+    raise ContainerConflict(
+        f"container {container.name} is paused",
+        "nothing in it can run",
+        f"unpause it: pyctr unpause {container.name}",
+    )
+
+
+def rename(home: Home, container: Container, name: str) -> None:
+    """Gives a container another name; EngineError if it is not one, or taken."""
+    if not is_name(name):
+        raise EngineError(
+            f"invalid container name {name!r}",
+            "it is made of a-z A-Z 0-9 _ . - and begins with a letter or digit",
+            exit_code=1,
+        )
+    try:
+        update(home, container.id, name=name)
+    except home.db.IntegrityError:
+        raise ContainerConflict(
+            f"cannot rename container {container.name}", f"the name {name} is already in use"
+        ) from None
 
 
 def _container(row: tuple[Any, ...]) -> Container:

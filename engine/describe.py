@@ -43,9 +43,9 @@ def container(home: Home, one: Container) -> dict[str, Any]:
         "Path": args[0],
         "Args": args[1:],
         "State": {
-            "Status": "running" if running else one.status,
+            "Status": one.status,
             "Running": running,
-            "Paused": False,
+            "Paused": one.status == "paused",
             "Restarting": False,
             "OOMKilled": one.oom_killed,
             "Dead": False,
@@ -195,6 +195,7 @@ def about(home: Home) -> dict[str, Any]:
     return {
         "Containers": sum(counts.values()),
         "ContainersRunning": counts.get("running", 0),
+        "ContainersPaused": counts.get("paused", 0),
         "ContainersStopped": counts.get("exited", 0) + counts.get("created", 0),
         "Images": home.db.execute("SELECT count(*) FROM images").fetchone()[0],
         "Volumes": home.db.execute("SELECT count(*) FROM volumes").fetchone()[0],

@@ -46,7 +46,7 @@ def execute(
 
     ContainerConflict if the container does not run; exit codes 126 and 127 as for a start.
     """
-    container = containers.require_running(reconcile.find(home, text))
+    container = containers.require_unpaused(reconcile.find(home, text))
     spec = _process(container, request)
     on_plan = None
     if on_line is not None:

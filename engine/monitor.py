@@ -385,10 +385,16 @@ class _Monitor:
         if self.clients.pop(client.fd, None) is None:
             return
         client.connection.close()
-        if client.froze:
+        if client.froze and not self._is_paused():
             cgroups.of(self.container.cgroup).freeze(False)
         if client is self.first and client.stdin:  # as `docker run -i`: its end is the input's end
             self.input_ends = True
+
+    def _is_paused(self) -> bool:
+        """Whether somebody paused the container while a client had it frozen."""
+        fresh = containers.get(self.home, self.container.id)
+        self.home.close()
+        return fresh is not None and fresh.status == "paused"
 
     def _drain_clients(self) -> None:
         """Sends what is left, for a bounded time."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from engine.home import Home
 
 _KILLED = 137
-_UNDER_WAY = ("running", "creating", "removing")
+_UNDER_WAY = (*containers.ALIVE, "creating", "removing")
 
 
 def find(home: Home, text: str) -> Container:
@@ -40,7 +40,7 @@ def needs_mending(container: Container) -> bool:
 
 def mend(home: Home, container: Container) -> bool:
     """Corrects one row that claims something is under way; whether it did."""
-    if container.status == "running":
+    if container.status in containers.ALIVE:
         # After a reboot another process may have the same pid and start time, but /run is empty.
         alive = process.is_alive(container.monitor_pid, container.monitor_start)
         if alive and os.path.isdir(home.run_folder(container.id)):

@@ -9,7 +9,7 @@ import os
 import select
 import time
 
-from engine import containers, reconcile, start
+from engine import containers, pause, reconcile, start
 from engine.errors import EngineError
 from kernel import process, signals
 
@@ -36,6 +36,7 @@ def stop(home: Home, text: str, timeout: float | None = None) -> Container:
     if not containers.is_running(container):
         return container
     patience = container.settings.stop_timeout if timeout is None else timeout
+    pause.thaw(home, container)
     pidfd = _pidfd(container)
     if pidfd >= 0:
         try:
@@ -52,6 +53,8 @@ def stop(home: Home, text: str, timeout: float | None = None) -> Container:
 def kill(home: Home, text: str, number: int) -> Container:
     """Sends one signal to the first process of a running container."""
     container = containers.require_running(reconcile.find(home, text))
+    if number == signals.SIGKILL:
+        pause.thaw(home, container)
     pidfd = _pidfd(container)
     if pidfd < 0:
         containers.require_running(container.replace(status="exited"))
@@ -68,6 +71,7 @@ def kill(home: Home, text: str, number: int) -> Container:
 
 def kill_and_wait(home: Home, container: Container) -> None:
     """SIGKILL, and until its monitor has recorded it."""
+    pause.thaw(home, container)
     pidfd = _pidfd(container)
     if pidfd >= 0:
         send(pidfd, signals.SIGKILL)
@@ -136,7 +140,7 @@ def _settled(home: Home, container: Container) -> None:
         fresh = containers.get(home, container.id)
         if fresh is None or fresh.monitor_pid != container.monitor_pid:
             return
-        if fresh.status == "running":
+        if fresh.status in containers.ALIVE:
             if reconcile.mend(home, fresh):
                 return
         elif not (fresh.settings.auto_remove or fresh.status == "removing"):

@@ -1,0 +1,36 @@
+"""A container's file system as one tar stream, as `image import` takes it, without volumes."""
+
+from __future__ import annotations
+
+import os
+
+from engine import commit, skeleton
+from overlay import layers, view
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO
+
+    from engine.containers import Container
+    from engine.home import Home
+
+
+def export(home: Home, container: Container, out: IO[bytes]) -> None:
+    """Writes the union of the image and the writable layer; a running container is frozen."""
+    folder = home.folder(container.id)
+    image = home.images.get(container.image_id)
+    frozen = None
+    if container.status == "running":
+        frozen = commit.freeze_while_attached(home, container)
+    try:
+        stack = (f"{folder}/upper", *skeleton.lower(home, image))
+        root = view.opened(stack, f"{folder}/rootfs")
+        readable = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=root)
+        try:
+            layers.pack(readable, out, layer=False)
+        finally:
+            os.close(readable)
+            os.close(root)
+    finally:
+        if frozen is not None:
+            frozen.connection.close()
