@@ -105,9 +105,9 @@ def _run(parsed: Parsed) -> int:
             return _follow(here, made, session, stdin=stdin)
     except PyctrError:
         if session is None and parsed.rm:
-            from engine.erase import erase
+            from engine.erase import erase_locked
 
-            erase(here, made, volumes="free")
+            erase_locked(here, made, volumes="free")
         raise
 
 

@@ -116,12 +116,11 @@ def follow(session: Session, streams: Streams) -> int:
                             streams.send_signal(number)
                 else:
                     chunk = _read(stdin)
+                    stdin = stdin if chunk else -1
                     if streams.tty:
                         chunk, keys, left = detach_keys(keys, chunk)
                         if left:
                             return DETACHED
-                    elif not chunk:
-                        stdin = -1
                     if chunk or stdin < 0:
                         _send(session, wire.frame(wire.STDIN, chunk))
 

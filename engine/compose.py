@@ -199,7 +199,9 @@ def _mount(home: Home, mount: Mount) -> dict[str, Any]:
         return _entry(mount, "tmpfs", "tmpfs", options)
     source = home.volumes.data(mount.source) if mount.kind == "volume" else mount.source
     options = list(mount.options) or ["rbind", "rprivate"]
-    return _entry(mount, "bind", source, [*options, *(["ro"] if mount.readonly else [])])
+    if mount.readonly:  # recursively: what is mounted below it on the host is read-only as well
+        options += ["ro", "rro"] if "rbind" in options else ["ro"]
+    return _entry(mount, "bind", source, options)
 
 
 def _entry(mount: Mount, kind: str, source: str, options: list[str]) -> dict[str, Any]:

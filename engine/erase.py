@@ -29,7 +29,7 @@ def erase_locked(home: Home, container: Container, *, volumes: str) -> None:
     try:
         with home.lock(container.id):
             fresh = containers.get(home, container.id)
-            if fresh is not None and containers.is_running(fresh):
+            if fresh is not None and fresh.status in containers.ALIVE and fresh.monitor_pid:
                 raise ContainerConflict(
                     f"cannot remove container {container.name}", "it was started just now"
                 )

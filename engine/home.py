@@ -150,7 +150,8 @@ def _connect(root: str) -> sqlite3.Connection:
 
     path = f"{root}/state.db"
     try:
-        os.makedirs(root, mode=0o711, exist_ok=True)
+        os.makedirs(root, mode=0o700, exist_ok=True)
+        os.chmod(root, 0o700)  # setuid files of layers and volumes are nobody's (CVE-2021-41091)
         fresh = not os.path.exists(path)
         if fresh:
             os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC, 0o600))

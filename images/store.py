@@ -314,6 +314,8 @@ class Store:
             )
         with self.lock():
             with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                using = users(image_id)
                 self._db.executemany(
                     "DELETE FROM image_refs WHERE name = ?", [(name,) for name in going]
                 )

@@ -104,7 +104,11 @@ def disk_usage(path: str) -> int:
     total = 0
     pending = [path]
     while pending:
-        with os.scandir(pending.pop()) as entries:
+        try:
+            entries = os.scandir(pending.pop())
+        except FileNotFoundError:
+            continue
+        with entries:
             for entry in entries:
                 try:
                     info = entry.stat(follow_symlinks=False)

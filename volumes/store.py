@@ -380,14 +380,21 @@ class Store:
         deadline = time.time() - patience
         folder = f"{self.root}/{_TRASH}"
         for name in os.listdir(folder) if os.path.isdir(folder) else []:
-            path = f"{folder}/{name}"
-            try:
-                expired = os.stat(path).st_mtime <= deadline
-            except FileNotFoundError:
-                continue
-            if expired or name.startswith(".gone-"):
-                freed += tree.disk_usage(path)
-                tree.remove_tree(path)
+            if name.startswith(".gone-"):
+                if os.path.isdir(f"/proc/{name.rpartition('-')[2]}"):
+                    continue  # its remover is at work
+                going = f"{folder}/{name}"
+            else:
+                try:
+                    if os.stat(f"{folder}/{name}").st_mtime > deadline:
+                        continue
+                    going = f"{folder}/.gone-{name}-{os.getpid()}"
+                    os.rename(f"{folder}/{name}", going)  # a restore wins completely or not at all
+                except FileNotFoundError:
+                    continue
+            if older_than is not None:
+                freed += tree.disk_usage(going)
+            tree.remove_tree(going)
         return freed
 
 
