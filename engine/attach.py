@@ -92,6 +92,7 @@ def follow(session: Session, streams: Streams) -> int:
     """
     connection = session.connection
     stdin, keys = streams.stdin, b""
+    waiting = bytearray()  # while the monitor does not take it, nothing more is read
     with _Signals(streams) as caught:
         for kind, payload in session.early:
             code = _received(kind, payload)
@@ -99,7 +100,10 @@ def follow(session: Session, streams: Streams) -> int:
                 return code
         _send_size(session, streams)
         while True:
-            for fd in _ready([connection.fileno(), caught.fd, *([stdin] if stdin >= 0 else [])]):
+            _flush(session, waiting)
+            watched = [connection.fileno(), caught.fd]
+            watched += [stdin] if stdin >= 0 and not waiting else []
+            for fd in _ready(watched, writing=connection.fileno() if waiting else -1):
                 if fd == connection.fileno():
                     chunk = connection.recv(_CHUNK)
                     if not chunk:
@@ -122,7 +126,7 @@ def follow(session: Session, streams: Streams) -> int:
                         if left:
                             return DETACHED
                     if chunk or stdin < 0:
-                        _send(session, wire.frame(wire.STDIN, chunk))
+                        waiting += wire.frame(wire.STDIN, chunk)
 
 
 def detach_keys(held: bytes, chunk: bytes) -> tuple[bytes, bytes, bool]:
@@ -156,6 +160,17 @@ def _send(session: Session, content: bytes) -> None:
         session.connection.sendall(content)
     except OSError:  # it has ended: the exit code is on its way
         return
+
+
+def _flush(session: Session, waiting: bytearray) -> None:
+    """Sends what the monitor takes now (send(2), MSG_DONTWAIT)."""
+    try:
+        while waiting:
+            del waiting[: session.connection.send(waiting[:_CHUNK], 0x40)]
+    except BlockingIOError:
+        return
+    except OSError:  # it has ended: the exit code is on its way
+        waiting.clear()
 
 
 def relay(
@@ -220,12 +235,13 @@ def _pass_on(target: int, waiting: bytes, stdin: int) -> tuple[bytes, int]:
 
 
 def _ready(fds: list[int], timeout: int | None = None, *, writing: int = -1) -> list[int]:
+    """Descriptors that can be read; it also returns when ``writing`` can be written."""
     poll = select.poll()
     for fd in fds:
-        poll.register(fd, select.POLLIN)
+        poll.register(fd, select.POLLIN | (select.POLLOUT if fd == writing else 0))
     if writing >= 0 and writing not in fds:
         poll.register(writing, select.POLLOUT)
-    return [fd for fd, _ in poll.poll(timeout)]
+    return [fd for fd, events in poll.poll(timeout) if events & ~select.POLLOUT]
 
 
 def _read(fd: int) -> bytes:

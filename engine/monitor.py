@@ -18,6 +18,7 @@ import time
 
 from engine import containers, logs, wire
 from engine.erase import erase_locked
+from engine.errors import ContainerConflict
 from kernel import process, signals, sockets, trace, tree
 from kernel.errors import PyctrError
 from kernel.paths import close_range
@@ -429,7 +430,10 @@ class _Monitor:
         listener.close()
         tree.remove_tree(self.home.run_folder(self.container.id))
         if self.container.settings.auto_remove:
-            erase_locked(self.home, self.container, volumes="free")
+            try:
+                erase_locked(self.home, self.container, volumes="free")
+            except ContainerConflict:  # somebody started it again
+                pass
         for client in self.clients.values():
             self._tell(client, wire.message(wire.EXIT, code))
         self._drain_clients()

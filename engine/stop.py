@@ -96,7 +96,7 @@ def wait(home: Home, text: str) -> int:
     from engine import attach
 
     container = reconcile.find(home, text)
-    if containers.is_running(container):
+    if container.status in containers.ALIVE:  # also when it has ended, but not on record yet
         try:
             session = start.attach(home, container, stdin=False, output=False)
             return attach.follow(session, attach.Streams())

@@ -70,6 +70,13 @@ def test_standard_input_ends(pyctr: Pyctr) -> None:
     assert pyctr("run", "--rm", "base", "cat").stdout == "", "without -i there is none"
 
 
+def test_output_larger_than_the_input_does_not_stop_either(pyctr: Pyctr) -> None:
+    data = bytes(8 << 20)
+    argv = pyctr.argv("run", "--rm", "-i", "base", "od", "-v")
+    ran = subprocess.run(argv, input=data, capture_output=True, timeout=60)
+    assert ran.returncode == 0 and len(ran.stdout) > 3 * len(data)
+
+
 def test_signals_reach_the_program(pyctr: Pyctr) -> None:
     script = "trap 'echo got it; exit 9' TERM; echo ready; while :; do sleep 0.1; done"
     argv = pyctr.argv("run", "--rm", "base", "sh", "-c", script)
