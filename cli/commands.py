@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cli.options import Command
 
-# noun -> verb -> summary; the module of a noun is cli.<noun>, with a tuple COMMANDS.
+# noun -> verb -> summary.
 NOUNS: dict[str, dict[str, str]] = {
     "container": {
         "attach": "Join the streams of a running container",
@@ -55,6 +55,16 @@ NOUNS: dict[str, dict[str, str]] = {
     },
 }
 
+# Containers have many commands, one module for each kind; other nouns have cli.<noun> alone. Each
+# module has a tuple COMMANDS.
+_CONTAINER_MODULES = {
+    "exec": "exec",
+    "files": "commit diff export",
+    "look": "inspect logs ls top",
+    "start": "attach create restart run start",
+    "stop": "kill pause prune rename rm stop unpause wait",
+}
+
 # What is typed without its noun, as with Docker.
 SHORT: dict[str, tuple[str, str]] = {
     **{
@@ -93,8 +103,16 @@ def load(noun: str, verb: str) -> Command:
     """The command itself."""
     from importlib import import_module
 
-    module = import_module(f"cli.{noun}")
+    module = import_module(f"cli.{_module(noun, verb)}")
     found: Command = next(
         one for one in module.COMMANDS if verb == (one.verb or one.name.rpartition(" ")[2])
     )
     return found
+
+
+def _module(noun: str, verb: str) -> str:
+    if noun != "container":
+        return noun
+    return next(
+        f"container.{m}" for m, verbs in _CONTAINER_MODULES.items() if verb in verbs.split()
+    )

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 
 from cli import filters, output, progress
-from cli.container import filter_pair
-from cli.creation import several, value
 from cli.main import tell
-from cli.options import Command, Parsed, option
+from cli.options import Command, Parsed, option, several, value
+from cli.shared import filter_pair
 from engine import home
 from images import references
 from kernel import units

@@ -22,8 +22,8 @@ class Option(Record):
     """One flag: ``names`` as typed, short first; ``key`` in the result.
 
     ``kind`` is flag (true or false), value (the last one counts), list (all of them), or maybe
-    (a value only after ``=``, otherwise ``implied``). ``read`` turns the word into a value and
-    raises ValueError or a PyctrError.
+    (a value only after ``=``, otherwise ``implied``), or refused: known, not supported, and
+    ``help`` says why. ``read`` turns the word into a value and raises ValueError or a PyctrError.
     """
 
     names: tuple[str, ...]
@@ -43,6 +43,7 @@ class Option(Record):
 class Command(Record):
     """One command. ``words`` describes what follows the options; ``at_least`` and ``at_most`` count
     them (``at_most`` -1: any number). ``verbatim`` leaves everything after the first word alone.
+    ``groups`` are the same options under headings, for the help of a command that has many.
     ``verb`` is what it is called under its noun, where that is another word (`ps`: `container ls`).
     """
 
@@ -57,6 +58,7 @@ class Command(Record):
     details: str = ""
     examples: tuple[str, ...] = ()
     verb: str = ""
+    groups: tuple[tuple[str, tuple[Option, ...]], ...] = ()
 
 
 class Parsed:
@@ -80,6 +82,21 @@ HELP = Option(("--help",), "Show this help")
 def option(names: str, help: str, **more: Any) -> Option:  # noqa: A002 - the field's name
     """``option("-n --name", "...")``: names parted by spaces."""
     return Option(tuple(names.split()), help, **more)
+
+
+def value(names: str, metavar: str, help: str, **more: Any) -> Option:  # noqa: A002
+    """An option whose last value counts."""
+    return option(names, help, kind="value", metavar=metavar, **more)
+
+
+def several(names: str, metavar: str, help: str, **more: Any) -> Option:  # noqa: A002
+    """An option that may be given many times."""
+    return option(names, help, kind="list", metavar=metavar, **more)
+
+
+def refused(names: str, why: str) -> Option:
+    """A flag of Docker's that is not supported: whoever types it is told why."""
+    return option(names, why, kind="refused")
 
 
 def parse(command: Command, argv: Sequence[str]) -> Parsed:
@@ -121,6 +138,8 @@ def _long(
     one = by_name.get(name)
     if one is None:
         raise _usage(command, f"unknown flag: {name}", _close(name, by_name))
+    if one.kind == "refused":
+        raise _usage(command, f"the flag {name} is not supported", one.help)
     if one.kind == "flag":
         values[one.key] = _boolean(command, name, value) if sign else True
     elif one.kind == "maybe":
@@ -143,6 +162,8 @@ def _short(
         if one is None:
             inside = f" in {word}" if len(word) > 2 else ""
             raise _usage(command, f"unknown shorthand flag: {name}{inside}")
+        if one.kind == "refused":
+            raise _usage(command, f"the flag {name} is not supported", one.help)
         if one.kind == "flag":
             if letters.startswith("="):
                 values[one.key] = _boolean(command, name, letters[1:])
@@ -189,7 +210,8 @@ def _count(command: Command, words: list[str]) -> None:
 
 
 def _close(name: str, by_name: dict[str, Option]) -> str:
-    close = [own for own in by_name if own.startswith(name) or name.startswith(own + "-")]
+    known = [own for own, one in by_name.items() if one.kind != "refused"]
+    close = [own for own in known if own.startswith(name) or name.startswith(own + "-")]
     return f"did you mean {close[0]}?" if close and len(name) > 3 else ""
 
 
@@ -204,8 +226,10 @@ def help_text(command: Command) -> str:
     lines += [command.summary, ""]
     if command.details:
         lines += [command.details.strip(), ""]
-    if command.options:
-        lines += ["Options:", *_option_lines(command.options), ""]
+    for heading, options in command.groups or (("Options", command.options),):
+        shown = tuple(one for one in options if one.kind != "refused")
+        if shown:
+            lines += [f"{heading}:", *_option_lines(shown), ""]
     if command.examples:
         lines += ["Examples:", *(f"  {example}" for example in command.examples), ""]
     return "\n".join(lines)

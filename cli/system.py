@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from cli import commands, options, output
-from cli.creation import value
 from cli.errors import UsageError
 from cli.main import VERSION
-from cli.options import Command, Parsed
+from cli.options import Command, Parsed, value
 from engine import describe, home, reconcile
 from kernel.errors import NotFound
 

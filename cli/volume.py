@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
-from cli import creation, filters, output
-from cli.container import agreed, each, filter_pair
-from cli.creation import several, value
+from cli import filters, output
+from cli.creation import readers
 from cli.errors import UsageError
-from cli.options import Command, Parsed, option
+from cli.options import Command, Parsed, option, several, value
+from cli.shared import agreed, each, filter_pair
 from engine import containers, home, reconcile
 from kernel import tree, units
 from volumes.store import new_name
@@ -160,7 +160,7 @@ COMMANDS: tuple[Command, ...] = (
         "Make a volume. Without a name it is anonymous: it goes with its last container.",
         _create,
         (
-            several("-l --label", "KEY=VALUE", "Attach a label", read=creation._pair),
+            several("-l --label", "KEY=VALUE", "Attach a label", read=readers.pair),
             value("-d --driver", "DRIVER", "local is the only one", read=_driver,
                   default="local"),
         ),

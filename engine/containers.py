@@ -40,6 +40,9 @@ class Container(Record):
     error: str = ""
     started: float = 0.0
     finished: float = 0.0
+    restarts: int = 0
+    stopped: bool = False
+    health: str = ""
 
     @property
     def cgroup(self) -> str:
@@ -109,9 +112,10 @@ def insert(home: Home, container: Container) -> None:
     values = container.as_dict() | {
         "settings": encode(container.settings),
         "oom_killed": int(container.oom_killed),
+        "stopped": int(container.stopped),
     }
     marks = ", ".join("?" * len(values))
-    home.db.execute(f"INSERT INTO containers VALUES ({marks})", tuple(values.values()))
+    home.db.execute(f"INSERT INTO containers ({_COLUMNS}) VALUES ({marks})", tuple(values.values()))
 
 
 def update(home: Home, container_id: str, **columns: Any) -> bool:
@@ -180,4 +184,5 @@ def _container(row: tuple[Any, ...]) -> Container:
     fields = dict(zip(Container._fields, row, strict=True))
     fields["settings"] = decode(fields["settings"])
     fields["oom_killed"] = bool(fields["oom_killed"])
+    fields["stopped"] = bool(fields["stopped"])
     return Container(**fields)

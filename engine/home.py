@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 DEFAULT_ROOT = "/var/lib/pyctr"
 DEFAULT_RUN = "/run/pyctr"
-_VERSION = 1
+_VERSION = 2
 
 CONTAINERS = """
 CREATE TABLE IF NOT EXISTS containers (
@@ -38,7 +38,8 @@ CREATE TABLE IF NOT EXISTS containers (
     image         TEXT NOT NULL,     -- as the person wrote it
     created       REAL NOT NULL,     -- unix time, as all times here
     settings      TEXT NOT NULL,     -- JSON of engine.settings.Settings
-    status        TEXT NOT NULL,     -- creating, created, running, exited, removing
+    status        TEXT NOT NULL,     -- creating, created, running, paused, restarting, exited,
+                                     -- removing
     pid           INTEGER NOT NULL,  -- of the first process (while creating: of the command)
     start_time    INTEGER NOT NULL,  -- of that process, in ticks since boot
     monitor_pid   INTEGER NOT NULL,
@@ -47,11 +48,22 @@ CREATE TABLE IF NOT EXISTS containers (
     oom_killed    INTEGER NOT NULL,
     error         TEXT NOT NULL,
     started       REAL NOT NULL,     -- 0 if never
-    finished      REAL NOT NULL
+    finished      REAL NOT NULL,
+    restarts      INTEGER NOT NULL DEFAULT 0,  -- how often its policy has started it again
+    stopped       INTEGER NOT NULL DEFAULT 0,  -- a person stopped it: the policy does not apply
+    health        TEXT NOT NULL DEFAULT ''     -- JSON: Status, FailingStreak, Log
 ) STRICT;
 CREATE INDEX IF NOT EXISTS containers_by_status ON containers (status);
 CREATE INDEX IF NOT EXISTS containers_by_image ON containers (image_id);
 """
+
+_UPGRADES = {  # version to what leads to the next one
+    1: """
+ALTER TABLE containers ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE containers ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE containers ADD COLUMN health TEXT NOT NULL DEFAULT '';
+""",
+}
 
 
 class Home:
@@ -159,6 +171,8 @@ def _connect(root: str) -> sqlite3.Connection:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
             _make_tables(db, root)
+        elif version in _UPGRADES:
+            version = _upgrade(db, root)
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA wal_autocheckpoint = 200")  # whoever comes next reads what is in it
         db.execute("PRAGMA foreign_keys = ON")
@@ -188,3 +202,14 @@ def _make_tables(db: sqlite3.Connection, root: str) -> None:
             f"BEGIN; {image_store.SCHEMA} {CONTAINERS} {volume_store.SCHEMA}"
             f" PRAGMA user_version = {_VERSION}; COMMIT;"
         )
+
+
+def _upgrade(db: sqlite3.Connection, root: str) -> int:
+    """Brings the tables of an older pyctr up to date, one version after the other."""
+    with Lock(f"{root}/state.lock"):
+        while True:
+            version = int(db.execute("PRAGMA user_version").fetchone()[0])
+            if version not in _UPGRADES:
+                return version
+            change = f"{_UPGRADES[version]} PRAGMA user_version = {version + 1};"
+            db.executescript(f"BEGIN IMMEDIATE; {change} COMMIT;")

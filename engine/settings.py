@@ -13,9 +13,14 @@ if TYPE_CHECKING:
 class Settings(Record):
     """Everything of a container but its mounts and its image.
 
-    Sizes are bytes, ``nano_cpus`` billionths of a CPU, ``stop_timeout`` seconds. Zero or empty
-    means not limited, not given. ``args`` is the whole command line, entrypoint included;
-    ``path_length`` says how many of its words are the entrypoint.
+    Sizes are bytes, ``nano_cpus`` billionths of a CPU, ``stop_timeout`` seconds, ``cpu_period``
+    and ``cpu_quota`` microseconds. Zero or empty means not limited, not given. ``*_device`` are
+    [path, weight], ``device_*`` [path, bytes or operations a second]; ``devices`` are [path on the
+    host, path inside, access]. The namespace modes are "" (the default), "private", "host",
+    "shareable" or "container:<id>". ``health`` has the fields of an image's Healthcheck (times in
+    nanoseconds). ``restart`` is no, on-failure, always or unless-stopped. ``args`` is the whole
+    command line, entrypoint included; ``path_length`` says how many of its words are the
+    entrypoint.
     """
 
     args: tuple[str, ...]
@@ -51,6 +56,36 @@ class Settings(Record):
     seccomp: str = "default"
     sysctls: dict[str, str] = {}  # noqa: RUF012 - a frozen record's default
     ulimits: dict[str, Any] = {}  # noqa: RUF012 - name to [soft, hard]
+    memory_swappiness: int = -1
+    oom_kill_disable: bool = False
+    cpu_period: int = 0
+    cpu_quota: int = 0
+    blkio_weight_device: tuple[Any, ...] = ()
+    device_read_bps: tuple[Any, ...] = ()
+    device_write_bps: tuple[Any, ...] = ()
+    device_read_iops: tuple[Any, ...] = ()
+    device_write_iops: tuple[Any, ...] = ()
+    privileged: bool = False
+    init: bool = False
+    pid_mode: str = ""
+    ipc_mode: str = ""
+    uts_mode: str = ""
+    cgroupns_mode: str = ""
+    userns_mode: str = ""
+    systempaths: str = ""
+    devices: tuple[Any, ...] = ()
+    device_cgroup_rules: tuple[str, ...] = ()
+    annotations: dict[str, str] = {}  # noqa: RUF012 - a frozen record's default
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    extra_hosts: tuple[str, ...] = ()
+    attach: tuple[str, ...] = ()
+    restart: str = "no"
+    restart_max: int = 0
+    health: dict[str, Any] = {}  # noqa: RUF012 - a frozen record's default
+    log_driver: str = "json-file"
+    log_opts: dict[str, str] = {}  # noqa: RUF012 - a frozen record's default
 
 
 def encode(settings: Settings) -> str:

@@ -1,0 +1,63 @@
+"""exec: a further process in a running container."""
+
+from __future__ import annotations
+
+from cli import terminal
+from cli.creation import readers
+from cli.errors import UsageError
+from cli.options import Command, Parsed, option, several, value
+from cli.shared import EXPLAIN, explain, need_terminal
+from engine import home
+from engine.attach import Streams
+
+
+def _exec(parsed: Parsed) -> int:
+    from engine.execute import ExecRequest, execute
+
+    if parsed.explain == "sh":
+        raise UsageError(
+            "--explain=sh needs run, create or start", "", "nsenter(1) is exec by hand"
+        )
+    word, *args = parsed.words
+    if parsed.interactive and parsed.tty and not parsed.detach:
+        need_terminal()
+    env = [entry for path in parsed.env_file for entry in readers.env_file(path)]
+    wanted = ExecRequest(
+        tuple(args),
+        (*env, *map(readers.env_entry, parsed.env)),
+        parsed.workdir or "",
+        parsed.user or "",
+        parsed.tty,
+        parsed.interactive,
+        parsed.detach,
+        terminal.size(),
+    )
+    stdin = parsed.interactive and not parsed.detach
+    streams = Streams(stdin=0 if stdin else -1, tty=parsed.tty, size=terminal.size)
+    with terminal.Raw(0 if stdin and parsed.tty else -1):
+        on_line = explain if parsed.explain else None
+        return execute(home.find(), word, wanted, streams, on_line)
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        "exec",
+        "CONTAINER COMMAND [ARG...]",
+        "Run a command in a running container.",
+        _exec,
+        (
+            option("-i --interactive", "Keep standard input open"),
+            option("-t --tty", "Give it a terminal"),
+            option("-d --detach", "Do not wait for it"),
+            several("-e --env", "NAME=VALUE", "Set an environment variable", read=readers.env),
+            several("--env-file", "FILE", "Read environment variables from a file"),
+            value("-w --workdir", "PATH", "Working folder inside", read=readers.working_dir),
+            value("-u --user", "USER[:GROUP]", "Run as this user", read=readers.user),
+            EXPLAIN,
+        ),
+        at_least=2,
+        at_most=-1,
+        verbatim=True,
+        examples=("pyctr exec -it web sh",),
+    ),
+)  # fmt: skip

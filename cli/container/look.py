@@ -1,0 +1,209 @@
+"""ps, inspect, logs and top: what a person looks at."""
+
+from __future__ import annotations
+
+import time
+
+from cli.creation.readers import positive
+from cli.options import Command, Parsed, option, value
+from cli.shared import FILTER, FORMAT
+from engine import attach, containers, home, reconcile
+from kernel import units
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from engine.containers import Container
+    from engine.home import Home
+
+_COLUMNS = {
+    "ID": "CONTAINER ID",
+    "Image": "IMAGE",
+    "Command": "COMMAND",
+    "CreatedAgo": "CREATED",
+    "Status": "STATUS",
+    "Ports": "PORTS",
+    "Names": "NAMES",
+}
+
+
+def status(one: Container, now: float) -> str:
+    """As `ps` shows it: ``Up 5 minutes``, ``Exited (0) 2 hours ago``."""
+    if one.status in containers.ALIVE:
+        paused = " (Paused)" if one.status == "paused" else ""
+        return f"Up {units.show_age(now - one.started)}{paused}"
+    if one.status == "exited":
+        return f"Exited ({one.exit_code}) {units.show_age(now - one.finished)} ago"
+    return one.status.capitalize()
+
+
+def _row(here: Home, one: Container, *, whole: bool, with_mounts: bool) -> dict[str, Any]:
+    now = time.time()
+    command = " ".join(one.settings.args)
+    if not whole and len(command) > 20:
+        command = command[:19] + "…"
+    mounts = here.volumes.mounts(one.id) if with_mounts else ()
+    return {
+        "ID": one.id if whole else one.short_id,
+        "Image": one.image,
+        "Command": f'"{command}"',
+        "CreatedAgo": f"{units.show_age(now - one.created)} ago",
+        "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(one.created)),
+        "RunningFor": f"{units.show_age(now - one.created)} ago",
+        "Status": status(one, now),
+        "State": one.status,
+        "Ports": "",
+        "Names": one.name,
+        "Labels": ",".join(f"{key}={value}" for key, value in one.settings.labels.items()),
+        "Mounts": ",".join(mount.source or mount.kind for mount in mounts),
+        "LocalVolumes": str(sum(mount.kind == "volume" for mount in mounts)),
+        "Networks": one.settings.network,
+    }
+
+
+def _ls(parsed: Parsed) -> int:
+    from cli import filters, output
+
+    here = home.find()
+    reconcile.mend_all(here)
+    found = containers.listing(here)
+    wanted = filters.containers(here, parsed.filter)
+    limited = 1 if parsed.latest else parsed.last
+    statuses = any(key == "status" for key, _ in parsed.filter)
+    if not (parsed.all or limited or statuses):
+        found = [one for one in found if one.status in containers.ALIVE]
+    found = [one for one in found if wanted(one)]
+    found = found[:limited] if limited else found
+    if parsed.quiet:
+        for one in found:
+            print(one.id if parsed.no_trunc else one.short_id)
+        return 0
+    template = parsed.format or ""
+    needed = "ounts" in template or "LocalVolumes" in template or template == "json"
+    rows = [_row(here, one, whole=parsed.no_trunc, with_mounts=needed) for one in found]
+    output.table(_COLUMNS, rows, template)
+    return 0
+
+
+def _inspect(parsed: Parsed) -> int:
+    from cli import output
+    from engine import describe
+
+    here = home.find()
+    values = [describe.container(here, reconcile.find(here, word)) for word in parsed.words]
+    output.objects(values, parsed.format or "")
+    return 0
+
+
+def _moment(text: str) -> str:
+    """RFC 3339 in UTC of a time: itself, a unix time, or how long ago (10m)."""
+    from datetime import UTC, datetime
+
+    if "T" in text or text.count("-") == 2:
+        at = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        at = at if at.tzinfo else at.astimezone()
+        return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+    seconds = float(text) if text.replace(".", "", 1).isdigit() and len(text) > 8 else None
+    if seconds is None:
+        seconds = time.time() - units.parse_duration(text)
+    at = datetime.fromtimestamp(seconds, UTC)
+    return at.strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+
+
+def _tail(text: str) -> int | None:
+    if text == "all":
+        return None
+    if not text.isdigit():
+        raise ValueError("it is a number or all")
+    return int(text)
+
+
+def _logs(parsed: Parsed) -> int:
+    from engine import logs
+
+    here = home.find()
+    one = reconcile.find(here, parsed.words[0])
+
+    def going_on() -> bool:
+        fresh = containers.get(here, one.id)
+        return fresh is not None and containers.is_running(fresh)
+
+    path = f"{here.folder(one.id)}/log.json"
+    entries = logs.read(
+        path,
+        follow=going_on if parsed.follow else None,
+        tail=parsed.tail,
+        since=parsed.since,
+        until=parsed.until,
+    )
+    for entry in entries:
+        stamp = f"{entry.time} ".encode() if parsed.timestamps else b""
+        attach.write_all(2 if entry.stream == "stderr" else 1, stamp + entry.content)
+    return 0
+
+
+def _top(parsed: Parsed) -> int:
+    from engine.top import top
+
+    word, *options = parsed.words
+    print("\n".join(top(reconcile.find(home.find(), word), options)))
+    return 0
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        "ps",
+        "",
+        "List containers.",
+        _ls,
+        (
+            option("-a --all", "Also those that do not run"),
+            option("-q --quiet", "Only ids"),
+            option("--no-trunc", "Nothing is shortened"),
+            value("-n --last", "NUMBER", "The last created ones, in any state",
+                  read=positive, default=0),
+            option("-l --latest", "The last created one, in any state"),
+            FORMAT,
+            FILTER,
+        ),
+        details="Filters: id, name, label, status, exited, ancestor, volume, network.",
+        verb="ls",
+    ),
+    Command(
+        "inspect",
+        "CONTAINER [CONTAINER...]",
+        "Show everything about containers, as JSON.",
+        _inspect,
+        (FORMAT.replace(names=("-f", "--format")),),
+        at_least=1,
+        at_most=-1,
+        examples=("pyctr inspect --format '{{.State.Status}}' web",),
+    ),
+    Command(
+        "logs",
+        "CONTAINER",
+        "Show what a container has written.",
+        _logs,
+        (
+            option("-f --follow", "Go on as long as it runs"),
+            option("-t --timestamps", "Show when"),
+            value("-n --tail", "NUMBER", "Only the last lines", read=_tail),
+            value("--since", "TIME", "From a time (2026-01-31T12:00:00) or how long ago (10m)",
+                  read=_moment, default=""),
+            value("--until", "TIME", "Up to a time", read=_moment, default=""),
+        ),
+        at_least=1,
+        at_most=1,
+    ),
+    Command(
+        "top",
+        "CONTAINER [PS OPTIONS]",
+        "Show the processes of a container, as ps(1) does on the host.",
+        _top,
+        at_least=1,
+        at_most=-1,
+        verbatim=True,
+        examples=("pyctr top web", "pyctr top web -o pid,comm"),
+    ),
+)  # fmt: skip

@@ -1,0 +1,228 @@
+"""create, run, start, attach and restart: what begins, and what is attached to it."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from cli import terminal
+from cli.creation import request
+from cli.errors import UsageError
+from cli.options import Command, Parsed, option
+from cli.shared import EXPLAIN, TIME, each, explain, named, need_terminal, warn
+from engine import attach, containers, create, home, reconcile, start, stop
+from engine.attach import Streams
+from kernel.errors import NotFound, PyctrError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from engine.containers import Container
+    from engine.home import Home
+    from engine.start import Session
+
+
+def _make(here: Home, parsed: Parsed) -> Container:
+    if parsed.cidfile and os.path.exists(parsed.cidfile):
+        raise UsageError(f"the file {parsed.cidfile} exists already", "remove it first")
+    try:
+        made = create.create(here, request.request(parsed), warn)
+    except NotFound as error:
+        error.exit_code = 125
+        raise
+    if parsed.cidfile:
+        with open(parsed.cidfile, "w") as file:
+            file.write(made.id)
+    return made
+
+
+def _create(parsed: Parsed) -> int:
+    here = home.find()
+    made = _make(here, parsed)
+    if parsed.explain == "sh":
+        print(start.script(here, made), end="")
+        return 0
+    if parsed.explain:
+        for line in start.outline(here, made):
+            explain(line)
+    print(made.id)
+    return 0
+
+
+def _run(parsed: Parsed) -> int:
+    if parsed.detach and parsed.rm and parsed.explain == "sh":
+        raise UsageError("--explain=sh starts nothing", "leave --detach and --rm out")
+    if parsed.interactive and parsed.tty and not parsed.detach:
+        need_terminal()
+    here = home.find()
+    made = _make(here, parsed)
+    if parsed.explain == "sh":
+        print(start.script(here, made), end="")
+        explain(f"container {made.name} is made; the script starts it by hand")
+        return 0
+    stdin = parsed.interactive and not parsed.detach
+    session = None
+    try:
+        with terminal.Raw(0 if stdin and parsed.tty else -1):
+            session = start.start(
+                here,
+                made,
+                stdin=stdin,
+                output=not parsed.detach,
+                console=terminal.size(),
+                on_line=explain if parsed.explain else None,
+            )
+            if parsed.detach:
+                print(made.id)
+                return 0
+            return _follow(here, made, session, stdin=stdin)
+    except PyctrError:
+        if session is None and parsed.rm:
+            from engine.erase import erase_locked
+
+            erase_locked(here, made, volumes="free")
+        raise
+
+
+def _follow(here: Home, one: Container, session: Session, *, stdin: bool) -> int:
+    """Relays until the container ends or the person detaches; the exit code."""
+
+    def send(number: int) -> None:
+        try:
+            stop.kill(here, one.id, number)
+        except PyctrError:
+            return  # it has just ended
+
+    streams = Streams(
+        stdin=0 if stdin else -1, tty=one.settings.tty, size=terminal.size, send_signal=send
+    )
+    sys.stdout.flush()
+    try:
+        code = attach.follow(session, streams)
+    except ConnectionError:
+        fresh = containers.get(here, one.id)
+        if fresh is not None and fresh.status == "exited":  # it had just recorded the end
+            return fresh.exit_code
+        if fresh is not None:
+            reconcile.mend(here, fresh)
+        warn(f"the monitor of {one.name} was killed, and the container with it")
+        return 137
+    return 0 if code == attach.DETACHED else code
+
+
+def _start(parsed: Parsed) -> int:
+    here = home.find()
+    if not (parsed.attach or parsed.interactive):
+
+        def begin(word: str) -> str:
+            one = reconcile.find(here, word)
+            if parsed.explain == "sh":
+                return start.script(here, one).rstrip("\n")
+            if not containers.is_running(one):
+                on_line = explain if parsed.explain else None
+                start.start(here, one, on_line=on_line).connection.close()
+            return word
+
+        return each(parsed.words, begin)
+    if len(parsed.words) > 1:
+        raise UsageError("only one container can be attached to", "", "leave -a and -i out")
+    one = reconcile.find(here, parsed.words[0])
+    stdin = parsed.interactive and one.settings.stdin_open
+    with terminal.Raw(0 if stdin and one.settings.tty else -1):
+        on_line = explain if parsed.explain else None
+        if containers.is_running(one):
+            session = start.attach(here, one, stdin=stdin, output=True)
+        else:
+            session = start.start(
+                here, one, stdin=stdin, output=True, console=terminal.size(), on_line=on_line
+            )
+        return _follow(here, one, session, stdin=stdin)
+
+
+def _attach(parsed: Parsed) -> int:
+    here = home.find()
+    one = reconcile.find(here, parsed.words[0])
+    stdin = one.settings.stdin_open and not parsed.no_stdin
+    if stdin and one.settings.tty:
+        need_terminal()
+    with terminal.Raw(0 if stdin and one.settings.tty else -1):
+        session = start.attach(here, one, stdin=stdin, output=True)
+        return _follow(here, one, session, stdin=stdin)
+
+
+def _restart(parsed: Parsed) -> int:
+    here = home.find()
+    return named(parsed.words, lambda word: stop.restart(here, word, parsed.time))
+
+
+_PLACES = """\
+Volumes are folders that bypass the container's union file system: what is written there stays
+when the container is removed, is shared with --volumes-from, and is in no image. The container
+stays as well, until `pyctr rm`: it can be started again with everything in it.
+"""
+
+_RUN_ONLY = (option("-d --detach", "Leave it running and print its id"),)
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        "create",
+        "IMAGE [COMMAND] [ARG...]",
+        "Make a container without starting it. Its volumes are initialised now.",
+        _create,
+        request.OPTIONS,
+        groups=request.GROUPS,
+        at_least=1,
+        at_most=-1,
+        verbatim=True,
+        details=_PLACES,
+        examples=("pyctr create --name dbdata -v /dbdata base",),
+    ),
+    Command(
+        "run",
+        "IMAGE [COMMAND] [ARG...]",
+        "Make a container and start it.",
+        _run,
+        (*_RUN_ONLY, *request.OPTIONS),
+        at_least=1,
+        at_most=-1,
+        verbatim=True,
+        groups=(("Options", _RUN_ONLY), *request.GROUPS),
+        details=_PLACES,
+        examples=(
+            "pyctr run -it --rm base sh",
+            "pyctr run -d --name web -v /webapp base sleep 1000",
+            "pyctr run --rm --volumes-from web base ls /webapp",
+            "pyctr run --rm --explain -v data:/data base true",
+        ),
+    ),
+    Command(
+        "start",
+        "CONTAINER [CONTAINER...]",
+        "Start containers that do not run.",
+        _start,
+        (
+            option("-a --attach", "Show its output and leave with its exit code"),
+            option("-i --interactive", "Attach standard input as well"),
+            EXPLAIN,
+        ),
+        at_least=1,
+        at_most=-1,
+    ),
+    Command(
+        "attach",
+        "CONTAINER",
+        "Join the streams of a running container. Ctrl-P Ctrl-Q leaves it running.",
+        _attach,
+        (option("--no-stdin", "Do not attach standard input"),),
+        at_least=1,
+        at_most=1,
+    ),
+    Command(
+        "restart",
+        "CONTAINER [CONTAINER...]",
+        "Stop containers and start them again.",
+        _restart,
+        (TIME,),
+        at_least=1,
+        at_most=-1,
+    ),
+)  # fmt: skip

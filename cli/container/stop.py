@@ -1,0 +1,153 @@
+"""stop, kill, rm, wait, pause, unpause, rename and prune: what ends or changes."""
+
+from __future__ import annotations
+
+from cli.options import Command, Parsed, option, several, value
+from cli.shared import TIME, agreed, each, filter_pair, named
+from engine import containers, home, reconcile, stop
+from kernel import signals, units
+from kernel.errors import NotFound
+
+
+def _stop(parsed: Parsed) -> int:
+    here = home.find()
+    return named(parsed.words, lambda word: stop.stop(here, word, parsed.time))
+
+
+def _kill(parsed: Parsed) -> int:
+    here = home.find()
+    return named(parsed.words, lambda word: stop.kill(here, word, parsed.signal))
+
+
+def _rm(parsed: Parsed) -> int:
+    from engine import remove
+
+    here = home.find()
+
+    def away(word: str) -> None:
+        try:
+            remove.remove(here, word, force=parsed.force, volumes=parsed.volumes)
+        except NotFound:
+            if not parsed.force:
+                raise
+
+    return named(parsed.words, away)
+
+
+def _wait(parsed: Parsed) -> int:
+    here = home.find()
+    return each(parsed.words, lambda word: str(stop.wait(here, word)))
+
+
+def _rename(parsed: Parsed) -> int:
+    here = home.find()
+    containers.rename(here, reconcile.find(here, parsed.words[0]), parsed.words[1])
+    return 0
+
+
+def _pause(parsed: Parsed) -> int:
+    from engine import pause
+
+    here = home.find()
+    return named(parsed.words, lambda word: pause.pause(here, reconcile.find(here, word)))
+
+
+def _unpause(parsed: Parsed) -> int:
+    from engine import pause
+
+    here = home.find()
+    return named(parsed.words, lambda word: pause.unpause(here, reconcile.find(here, word)))
+
+
+def _prune(parsed: Parsed) -> int:
+    from cli import filters
+    from engine import remove
+    from kernel import tree
+
+    if not agreed("This will remove all stopped containers.", parsed.force):
+        return 0
+    here = home.find()
+    reconcile.mend_all(here)
+    wanted = filters.combined(
+        parsed.filter, {"label": lambda one, word: filters.label(one.settings.labels, word)}
+    )
+    freed = 0
+    gone: list[str] = []
+    for one in containers.listing(here):
+        if one.status in ("created", "exited") and wanted(one):
+            size = tree.disk_usage(here.folder(one.id))
+            remove.remove(here, one.id)
+            freed += size
+            gone.append(one.id)
+    if gone:
+        print("Deleted Containers:", *gone, "", sep="\n")
+    print(f"Total reclaimed space: {units.show_bytes(freed)}")
+    return 0
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        "stop",
+        "CONTAINER [CONTAINER...]",
+        "Ask containers to end, and kill those that do not.",
+        _stop,
+        (TIME,),
+        at_least=1,
+        at_most=-1,
+    ),
+    Command(
+        "kill",
+        "CONTAINER [CONTAINER...]",
+        "Send a signal to running containers.",
+        _kill,
+        (
+            value(
+                "-s --signal",
+                "SIGNAL",
+                "KILL if not given; a name or a number",
+                read=signals.number,
+                default=signals.SIGKILL,
+            ),
+        ),
+        at_least=1,
+        at_most=-1,
+    ),
+    Command(
+        "rm",
+        "CONTAINER [CONTAINER...]",
+        "Remove containers.",
+        _rm,
+        (
+            option("-f --force", "Kill it if it runs"),
+            option("-v --volumes", "Free its anonymous volumes at once"),
+        ),
+        at_least=1,
+        at_most=-1,
+        details="Without -v an anonymous volume whose last container goes can be restored for a"
+        " day:\npyctr volume restore NAME. Named volumes stay in any case.",
+    ),
+    Command(
+        "wait",
+        "CONTAINER [CONTAINER...]",
+        "Wait until containers end and print their exit codes.",
+        _wait,
+        at_least=1,
+        at_most=-1,
+    ),
+    Command("rename", "CONTAINER NAME", "Give a container another name.", _rename,
+            at_least=2, at_most=2),
+    Command("pause", "CONTAINER [CONTAINER...]", "Stop all processes of containers where they are.",
+            _pause, at_least=1, at_most=-1),
+    Command("unpause", "CONTAINER [CONTAINER...]", "Let paused containers go on.", _unpause,
+            at_least=1, at_most=-1),
+    Command(
+        "container prune",
+        "",
+        "Remove all containers that do not run.",
+        _prune,
+        (
+            option("-f --force", "Do not ask"),
+            several("--filter", "label=KEY[=VALUE]", "Only those that fit", read=filter_pair),
+        ),
+    ),
+)  # fmt: skip

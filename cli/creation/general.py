@@ -1,0 +1,46 @@
+"""Flags about the program and its surroundings: streams, names, environment, user."""
+
+from __future__ import annotations
+
+from cli.creation import readers
+from cli.options import Option, Parsed, option, several, value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+OPTIONS: tuple[Option, ...] = (
+    value("--name", "NAME", "Name the container"),
+    option("-i --interactive", "Keep standard input open"),
+    option("-t --tty", "Give it a terminal"),
+    option("--rm", "Remove the container and its anonymous volumes when it ends"),
+    several("-e --env", "NAME=VALUE", "Set an environment variable", read=readers.env),
+    several("--env-file", "FILE", "Read environment variables from a file"),
+    value("-w --workdir", "PATH", "Working folder inside", read=readers.working_dir, default=""),
+    value("-u --user", "USER[:GROUP]", "Run as this user", read=readers.user, default=""),
+    several("--group-add", "GROUP", "Further groups"),
+    value("--entrypoint", "COMMAND", "Instead of the image's entrypoint"),
+    several("-l --label", "KEY=VALUE", "Attach a label", read=readers.pair),
+    value("--stop-signal", "SIGNAL", "The signal that asks it to stop", read=readers.signal,
+          default=""),
+    value("--stop-timeout", "SECONDS", "Patience before it is killed", read=readers.positive,
+          default=10),
+    value("--cidfile", "FILE", "Write the container's id to a file"),
+)  # fmt: skip
+
+
+def settings(parsed: Parsed) -> dict[str, Any]:
+    """The settings that these flags decide."""
+    env = [entry for path in parsed.env_file for entry in readers.env_file(path)]
+    return {
+        "env": (*env, *map(readers.env_entry, parsed.env)),
+        "working_dir": parsed.workdir,
+        "user": parsed.user,
+        "group_add": tuple(parsed.group_add),
+        "tty": parsed.tty,
+        "stdin_open": parsed.interactive,
+        "auto_remove": parsed.rm,
+        "labels": dict(parsed.label),
+        "stop_signal": parsed.stop_signal,
+        "stop_timeout": float(parsed.stop_timeout),
+    }

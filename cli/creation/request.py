@@ -1,0 +1,48 @@
+"""From the command line of `create` and `run` to what the engine is asked for."""
+
+from __future__ import annotations
+
+from cli.creation import general, isolation, limits, naming, readers, supervision
+from cli.options import Option, Parsed, several
+from cli.shared import EXPLAIN
+from engine.create import CreateRequest
+from engine.settings import Settings
+from volumes.requests import parse_from, parse_mount, parse_tmpfs
+
+_VOLUMES: tuple[Option, ...] = (
+    several("-v --volume", "SPEC", "Mount a volume (/path, name:/path) or a host folder"
+            " (/host:/path); :ro makes it read-only", read=readers.volume),
+    several("--mount", "SPEC", "The same in words: type=volume|bind|tmpfs,source=...,target=...",
+            read=parse_mount),
+    several("--tmpfs", "PATH[:OPTIONS]", "Mount a tmpfs", read=parse_tmpfs),
+    several("--volumes-from", "CONTAINER[:ro]", "Mount all volumes of another container",
+            read=parse_from),
+)  # fmt: skip
+
+GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
+    ("Volumes", _VOLUMES),
+    ("The program", general.OPTIONS),
+    ("Network and names", naming.OPTIONS),
+    ("Limits", limits.OPTIONS),
+    ("Rights and views", isolation.OPTIONS),
+    ("Supervision", supervision.OPTIONS),
+    ("Learning", (EXPLAIN,)),
+)
+OPTIONS: tuple[Option, ...] = tuple(one for _, group in GROUPS for one in group)
+
+
+def request(parsed: Parsed) -> CreateRequest:
+    """What the command line asks for. UsageError for combinations that cannot be."""
+    image, *command = parsed.words
+    decided: dict[str, object] = {}
+    for section in (general, naming, limits, isolation, supervision):
+        decided |= section.settings(parsed)
+    entrypoint = parsed.entrypoint
+    return CreateRequest(
+        image,
+        Settings(tuple(command), **decided),  # type: ignore[arg-type]
+        name=parsed.name or "",
+        entrypoint=None if entrypoint is None else ((entrypoint,) if entrypoint else ()),
+        volumes=(*parsed.volume, *parsed.mount, *parsed.tmpfs),
+        volumes_from=tuple(parsed.volumes_from),
+    )

@@ -1,0 +1,96 @@
+"""What commands of several nouns share: doing a thing to many, asking, and common flags."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from cli.creation.readers import seconds
+from cli.errors import UsageError
+from cli.main import tell
+from cli.options import option, several, value
+from kernel.errors import PyctrError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def warn(sentence: str) -> None:
+    print(f"pyctr: warning: {sentence}", file=sys.stderr)
+
+
+def explain(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def each(words: list[str], action: Callable[[str], str]) -> int:
+    """Does ``action`` for each word and prints what it returns; 1 if any failed, told on stderr."""
+    code = 0
+    for word in words:
+        try:
+            print(action(word))
+        except PyctrError as error:
+            tell(error)
+            code = 1
+    return code
+
+
+def named(words: list[str], action: Callable[[str], object]) -> int:
+    """:func:`each` for an action whose result is of no interest: the word itself is printed."""
+
+    def done(word: str) -> str:
+        action(word)
+        return word
+
+    return each(words, done)
+
+
+def need_terminal() -> None:
+    if not os.isatty(0):
+        raise UsageError(
+            "the input device is not a TTY", "", "leave -t out to use a pipe", exit_code=1
+        )
+
+
+def agreed(question: str, force: bool) -> bool:
+    """Whether the person wants what cannot be undone."""
+    if force:
+        return True
+    print(f"WARNING! {question}\nAre you sure you want to continue? [y/N] ", end="", flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def filter_pair(text: str) -> tuple[str, str]:
+    """``key=value`` of --filter."""
+    key, sign, value_ = text.partition("=")
+    if not key or not sign:
+        raise ValueError("write key=value")
+    return key, value_
+
+
+FORMAT = value("--format", "TEMPLATE", "A Go template, or json")
+FILTER = several(
+    "-f --filter", "KEY=VALUE", "Show only what fits; may be given many times", read=filter_pair
+)
+
+TIME = value(
+    "-t --time", "SECONDS", "Patience before it is killed; -1 waits for ever", read=seconds
+)
+
+
+def _explained(text: str) -> str:
+    if text not in ("steps", "sh"):
+        raise ValueError("it is steps or sh")
+    return text
+
+
+EXPLAIN = option(
+    "--explain",
+    "Show every step with its system call, why it is made and the man page; =sh prints a shell"
+    " script that does the same by hand",
+    kind="maybe",
+    metavar="sh",
+    implied="steps",
+    read=_explained,
+)
