@@ -32,6 +32,29 @@ OVERLAYFS_SUPER_MAGIC = 0x794C7630
 CGROUP_SUPER_MAGIC = 0x27E0EB
 CGROUP2_SUPER_MAGIC = 0x63677270
 
+# File systems whose files are the kernel's own words, not somebody's data (linux/magic.h).
+_KERNEL_FILESYSTEMS = frozenset(
+    (
+        PROC_SUPER_MAGIC,
+        SYSFS_MAGIC,
+        DEVPTS_SUPER_MAGIC,
+        CGROUP_SUPER_MAGIC,
+        CGROUP2_SUPER_MAGIC,
+        0x19800202,  # mqueue
+        0x64626720,  # debugfs
+        0x74726163,  # tracefs
+        0x73636673,  # securityfs
+        0x62656570,  # configfs
+        0xCAFE4A11,  # bpf
+        0x6165676C,  # pstore
+        0xDE5E81E4,  # efivarfs
+        0x6E736673,  # nsfs
+        0x0187,  # autofs
+        0x42494E4D,  # binfmt_misc
+        0xF97CFF8C,  # selinuxfs
+    )
+)
+
 _NR_CLOSE_RANGE = 436
 _NR_OPENAT2 = 437
 _EAGAIN_TRIES = 64
@@ -141,6 +164,19 @@ def fs_magic(fd: int) -> int:
     buffer = (ctypes.c_long * 32)()
     call("fstatfs", fd, buffer)
     return int(buffer[0]) & 0xFFFFFFFF
+
+
+def is_kernel_filesystem(fd: int) -> bool:
+    """Whether ``fd`` lies in proc, sysfs, a control group or another file system of that kind."""
+    return fs_magic(fd) in _KERNEL_FILESYSTEMS
+
+
+def mount_id(fd: int) -> int:
+    """The mount that ``fd`` was opened through (proc_pid_fdinfo(5)): a mount point has another
+    one than the folder that holds it, in whichever mount namespace.
+    """
+    with open(f"/proc/self/fdinfo/{fd}") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("mnt_id:"))
 
 
 def syncfs(fd: int) -> None:

@@ -11,8 +11,14 @@ import os
 import stat
 
 from kernel.paths import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, openat2
+from kernel.walk import walk
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_DEEP = 64
 
 
 def remove_tree(name: str, *, dir_fd: int | None = None) -> None:
@@ -22,12 +28,10 @@ def remove_tree(name: str, *, dir_fd: int | None = None) -> None:
     removed before an error stays removed.
     """
     try:
-        os.unlink(name, dir_fd=dir_fd)
-        return
+        if _unlink(dir_fd, name):
+            return
     except FileNotFoundError:
         return
-    except (IsADirectoryError, PermissionError):  # EISDIR on Linux, EPERM in POSIX
-        pass
     parent, own = os.path.split(name)
     parent_fd = os.open(parent or ".", os.O_PATH | os.O_DIRECTORY, dir_fd=dir_fd)
     try:
@@ -36,36 +40,76 @@ def remove_tree(name: str, *, dir_fd: int | None = None) -> None:
         os.close(parent_fd)
 
 
+class _Level:
+    """A folder being emptied: what is left in it, and where it is."""
+
+    __slots__ = ("fd", "left", "name", "shown")
+
+    def __init__(self, parent_fd: int, name: str, shown: str) -> None:
+        resolve = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH
+        try:
+            self.fd = openat2(parent_fd, name, _FOLDER, 0, resolve)
+        except OSError as error:
+            if error.errno == errno.EXDEV:
+                why = "something is mounted here; not removed"
+                raise OSError(errno.EXDEV, why, shown) from None
+            raise
+        self.name, self.shown = name, shown
+        try:  # read all names before removing any: readdir may skip some of a folder that changes
+            self.left = os.listdir(self.fd)
+        except BaseException:
+            os.close(self.fd)
+            raise
+
+
 def _remove_folder(parent_fd: int, name: str, shown: str) -> None:
-    resolve = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH
+    """Empties and removes a folder; one that is too deep is moved up before it is entered.
+
+    So a tree of any depth takes few descriptors, and no recursion.
+    """
+    levels: list[_Level] = []
     try:
-        fd = openat2(parent_fd, name, _FOLDER, 0, resolve)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        if error.errno == errno.EXDEV:
-            raise OSError(errno.EXDEV, "something is mounted here; not removed", shown) from None
-        raise
-    try:
-        # Read the names before removing any: a folder that changes under readdir may skip some.
-        with os.scandir(fd) as entries:
-            inside = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-        for entry_name, is_folder in inside:
-            if is_folder:
-                _remove_folder(fd, entry_name, f"{shown}/{entry_name}")
+        try:
+            levels.append(_Level(parent_fd, name, shown))
+        except FileNotFoundError:
+            return
+        while levels:
+            here = levels[-1]
+            if not here.left:
+                levels.pop()
+                os.close(here.fd)
+                above = levels[-1].fd if levels else parent_fd
+                try:
+                    os.rmdir(here.name, dir_fd=above)
+                except FileNotFoundError:
+                    pass
                 continue
+            one = here.left.pop()
             try:
-                os.unlink(entry_name, dir_fd=fd)
+                if _unlink(here.fd, one):
+                    continue
+                if len(levels) == _DEEP:
+                    moved = f".moved-{os.urandom(8).hex()}"
+                    os.rename(one, moved, src_dir_fd=here.fd, dst_dir_fd=levels[0].fd)
+                    levels[0].left.append(moved)
+                else:
+                    levels.append(_Level(here.fd, one, f"{here.shown}/{one}"))
             except FileNotFoundError:
                 continue
-            except IsADirectoryError:
-                _remove_folder(fd, entry_name, f"{shown}/{entry_name}")
     finally:
-        os.close(fd)
+        for level in levels:
+            os.close(level.fd)
+
+
+def _unlink(parent_fd: int | None, name: str) -> bool:
+    """Whether it was no folder, and is gone."""
     try:
-        os.rmdir(name, dir_fd=parent_fd)
-    except FileNotFoundError:
-        return
+        os.unlink(name, dir_fd=parent_fd)
+    except (IsADirectoryError, PermissionError):
+        if stat.S_ISDIR(os.stat(name, dir_fd=parent_fd, follow_symlinks=False).st_mode):
+            return False
+        raise
+    return True
 
 
 def fsync_path(path: str, *, dir_fd: int | None = None) -> None:
@@ -99,26 +143,31 @@ def write_atomically(path: str, content: bytes, mode: int = 0o600, *, sync: bool
 
 
 def disk_usage(path: str) -> int:
-    """Bytes that the files below ``path`` take on disk; each hard-linked file counts once."""
+    """Bytes that what is below ``path`` takes on disk; each hard-linked file counts once."""
+    return sum(info.st_blocks * 512 for info in _each_once(path))
+
+
+def content_size(path: str) -> int:
+    """Bytes of the regular files below ``path``, as programs see them; each counts once."""
+    return sum(info.st_size for info in _each_once(path) if stat.S_ISREG(info.st_mode))
+
+
+def _each_once(path: str) -> Iterator[os.stat_result]:
+    """What stat(2) says of everything below a folder, which somebody may be changing."""
+    try:
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return
     seen: set[tuple[int, int]] = set()
-    total = 0
-    pending = [path]
-    while pending:
-        try:
-            entries = os.scandir(pending.pop())
-        except FileNotFoundError:
-            continue
-        with entries:
-            for entry in entries:
-                try:
-                    info = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:
+    try:
+        for one in walk(folder, files=False):
+            if one.leaving:
+                continue
+            if one.info.st_nlink > 1 and not one.is_folder:
+                key = (one.info.st_dev, one.info.st_ino)
+                if key in seen:
                     continue
-                if stat.S_ISDIR(info.st_mode):
-                    pending.append(entry.path)
-                elif info.st_nlink > 1:
-                    if (info.st_dev, info.st_ino) in seen:
-                        continue
-                    seen.add((info.st_dev, info.st_ino))
-                total += info.st_blocks * 512
-    return total
+                seen.add(key)
+            yield one.info
+    finally:
+        os.close(folder)
