@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from engine import commit, skeleton
-from overlay import layers, view
+from overlay import packing, view
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def export(home: Home, container: Container, out: IO[bytes]) -> None:
         root = view.opened(stack, f"{folder}/rootfs")
         readable = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=root)
         try:
-            layers.pack(readable, out, layer=False)
+            packing.pack(readable, out)
         finally:
             os.close(readable)
             os.close(root)

@@ -1,8 +1,10 @@
-"""Copying a tree of files faithfully, on descriptors, without following a link.
+"""Copying files faithfully, on descriptors, without following a link.
 
 Content (holes stay holes, blocks are shared where the file system can), owner, mode, times,
 hard links within the tree, extended attributes, ACLs, device nodes and pipes. Sockets are left
-out. The source may be hostile: each entry is opened with O_NOFOLLOW and judged by what was opened.
+out. Source and target may be changed by somebody hostile meanwhile: each entry is opened once,
+without following it, and judged by what was opened (:mod:`kernel.walk`); what is made is made
+exclusively, in a folder that is held open.
 
 Source: ioctl_ficlonerange(2), copy_file_range(2), lseek(2) SEEK_DATA, xattr(7).
 """
@@ -14,10 +16,28 @@ import fcntl
 import os
 import stat
 
+from kernel.paths import (
+    RESOLVE_BENEATH,
+    RESOLVE_NO_SYMLINKS,
+    fchown_path,
+    is_kernel_filesystem,
+    mount_id,
+    openat2,
+    utimens_path,
+)
+from kernel.record import Record
+from kernel.walk import reopen, walk
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _FICLONE = 0x40049409
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+_CAPABILITY = "security.capability"
 _CHUNK = 1 << 20
+_EXTENT = 1 << 26  # at once by the kernel: often enough to tell how far it is
+_NOWHERE = -1  # the target of a folder in which nothing may be made
 _UNSUPPORTED = (
     errno.EXDEV,
     errno.EINVAL,
@@ -28,89 +48,260 @@ _UNSUPPORTED = (
 )
 
 
-class _Copy:
-    """One copy: remembers hard links by (device, inode) as paths below the target."""
+class Manner(Record):
+    """How files are copied.
 
-    def __init__(self, target_root: int) -> None:
-        self._target_root = target_root
+    ``owner`` (uid, gid) gets what is made, None keeps the owners. Without ``privileges`` no file
+    gains set-user-ID, set-group-ID or capabilities, and device nodes are left out. ``merge``
+    copies into what is there: files are replaced, folders entered; a folder that was there keeps
+    its attributes, unless owners are kept.
+    """
+
+    owner: tuple[int, int] | None = None
+    privileges: bool = True
+    merge: bool = False
+
+
+FAITHFUL = Manner()
+
+
+class Copy:
+    """One copy, into ``target``; ``size`` bytes and ``left_out`` device nodes so far.
+
+    ``told`` gets the number of bytes after each piece, and 0 before each entry; what it raises
+    ends the copy.
+    """
+
+    def __init__(
+        self, target: int, manner: Manner = FAITHFUL, told: Callable[[int], None] | None = None
+    ) -> None:
+        self._target = target
+        self._manner = manner
+        self._told = told or (lambda _size: None)
         self._links: dict[tuple[int, int], str] = {}
+        self._own = {_identity(target)}
+        self.size = 0
+        self.left_out = 0
 
-    def folder(self, source: int, target: int, prefix: str) -> None:
-        for name in os.listdir(source):
-            self._entry(source, target, name, prefix)
-        copy_attributes(source, target)
+    def content(self, source: int) -> None:
+        """What is below the folder ``source``, and its attributes."""
+        self._below(source, self._target, "")
+        if not self._manner.merge or self._manner.owner is None:
+            copy_attributes(source, self._target, self._manner)
 
-    def _entry(self, source_dir: int, target_dir: int, name: str, prefix: str) -> None:
-        try:
-            seen = os.stat(name, dir_fd=source_dir, follow_symlinks=False).st_mode
-            flags = os.O_PATH | os.O_NOFOLLOW
-            if stat.S_ISDIR(seen):
-                flags = _FOLDER
-            elif stat.S_ISREG(seen):
-                flags = _FILE
-            fd = os.open(name, flags, dir_fd=source_dir)
-        except FileNotFoundError:
-            return  # removed while we walked
-        try:
-            info = os.fstat(fd)
-            if stat.S_IFMT(info.st_mode) != stat.S_IFMT(seen) or stat.S_ISSOCK(info.st_mode):
-                return
-            self._make(fd, info, target_dir, name, f"{prefix}{name}")
-        finally:
-            os.close(fd)
-
-    def _make(self, fd: int, info: os.stat_result, target: int, name: str, path: str) -> None:
-        kind, key = stat.S_IFMT(info.st_mode), (info.st_dev, info.st_ino)
-        if kind == stat.S_IFDIR:
-            os.mkdir(name, 0o700, dir_fd=target)
-            made = os.open(name, _FOLDER, dir_fd=target)
-            try:
-                self.folder(fd, made, f"{path}/")
-            finally:
-                os.close(made)
+    def entry(self, source: int, name: str) -> None:
+        """The file or folder of a descriptor, which may be O_PATH, as ``name``."""
+        self._told(0)
+        info = os.fstat(source)
+        if not stat.S_ISDIR(info.st_mode):
+            self._file(source, info, self._target, name, name)
             return
-        if key in self._links:
-            os.link(
-                self._links[key],
-                name,
-                src_dir_fd=self._target_root,
-                dst_dir_fd=target,
-                follow_symlinks=False,
-            )
+        made, fresh = self._folder(self._target, name)
+        try:
+            self._own.add(_identity(made))
+            readable = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=source)
+            try:
+                self._below(readable, made, f"{name}/")
+            finally:
+                os.close(readable)
+            self._leave(source, made, fresh)
+        finally:
+            _close(made)
+
+    def _below(self, source: int, target: int, prefix: str) -> None:
+        targets = [(target, True)]
+        try:
+            for one in walk(source, kernel=False):
+                if one.leaving:
+                    made, fresh = targets.pop()
+                    try:
+                        self._leave(one.fd, made, fresh)
+                    finally:
+                        _close(made)
+                    continue
+                if one.is_folder and (one.info.st_dev, one.info.st_ino) in self._own:
+                    one.skip = True  # the copy itself, below its source
+                    continue
+                self._told(0)
+                into = targets[-1][0]
+                if into == _NOWHERE:
+                    why = "the kernel makes up the files here: nothing can be copied to it"
+                    raise OSError(errno.EPERM, why, prefix + one.path)
+                if one.is_folder:
+                    targets.append(self._folder(into, one.name))
+                else:
+                    self._file(one.fd, one.info, into, one.name, prefix + one.path)
+        finally:
+            for made, _ in targets[1:]:
+                _close(made)
+
+    def _folder(self, target: int, name: str) -> tuple[int, bool]:
+        """(the descriptor of a folder to copy into, whether it was made now)."""
+        if self._manner.merge:
+            there = make_way(target, name, stat.S_IFDIR)
+            if there != _NOWHERE:
+                try:
+                    if is_kernel_filesystem(there):
+                        return _NOWHERE, False
+                    return os.open(".", _FOLDER, dir_fd=there), False
+                finally:
+                    os.close(there)
+        os.mkdir(name, 0o700, dir_fd=target)
+        return os.open(name, _FOLDER, dir_fd=target), True
+
+    def _leave(self, source: int, made: int, fresh: bool) -> None:
+        """The attributes of a folder, last: what is made in it changes its times."""
+        if made != _NOWHERE and (fresh or self._manner.owner is None):
+            copy_attributes(source, made, self._manner)
+
+    def _file(self, fd: int, info: os.stat_result, target: int, name: str, path: str) -> None:
+        kind, key = stat.S_IFMT(info.st_mode), (info.st_dev, info.st_ino)
+        if kind == stat.S_IFSOCK:
+            return
+        if kind in (stat.S_IFCHR, stat.S_IFBLK) and not self._manner.privileges:
+            self.left_out += 1
+            return
+        there = make_way(target, name, kind) if self._manner.merge else _NOWHERE
+        if there != _NOWHERE:
+            self._overwrite(fd, info, there)
+            return
+        if key in self._links and self._link(self._links[key], target, name):
             return
         if info.st_nlink > 1:
             self._links[key] = path
+        if kind == stat.S_IFREG:
+            self._regular(fd, info, target, name)
+            return
         if kind == stat.S_IFLNK:
             os.symlink(os.readlink("", dir_fd=fd), name, dir_fd=target)
-            os.chown(name, info.st_uid, info.st_gid, dir_fd=target, follow_symlinks=False)
-            times = (info.st_atime_ns, info.st_mtime_ns)
-            os.utime(name, ns=times, dir_fd=target, follow_symlinks=False)
-        elif kind == stat.S_IFREG:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-            made = os.open(name, flags, 0o600, dir_fd=target)
-            try:
-                copy_content(fd, made, info.st_size)
-                copy_attributes(fd, made)
-            finally:
-                os.close(made)
         else:
             os.mknod(name, kind | 0o600, info.st_rdev, dir_fd=target)
-            made = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=target)
+        made = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=target)
+        try:
+            if stat.S_IFMT(os.fstat(made).st_mode) == kind:  # nobody put another one in its place
+                copy_attributes(fd, made, self._manner)
+        finally:
+            os.close(made)
+
+    def _regular(self, fd: int, info: os.stat_result, target: int, name: str) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        made = os.open(name, flags, 0o600, dir_fd=target)
+        try:
+            self._bytes(fd, made, info.st_size)
+            copy_attributes(fd, made, self._manner)
+        except BaseException:
+            os.unlink(name, dir_fd=target)  # half a file is worse than none
+            raise
+        finally:
+            os.close(made)
+
+    def _overwrite(self, fd: int, info: os.stat_result, there: int) -> None:
+        """Into a file that is a mount point: removing it would unmount it in its namespace."""
+        try:
+            made = reopen(there, os.O_WRONLY | os.O_TRUNC)
+        finally:
+            os.close(there)
+        try:
+            self._bytes(fd, made, info.st_size)
+        finally:
+            os.close(made)
+
+    def _bytes(self, fd: int, made: int, size: int) -> None:
+        source = reopen(fd)
+        try:
+            copy_content(source, made, size, self._counted)
+        finally:
+            os.close(source)
+
+    def _counted(self, size: int) -> None:
+        self.size += size
+        self._told(size)
+
+    def _link(self, path: str, target: int, name: str) -> bool:
+        """A further name of a file that was copied before; False where that is not possible."""
+        parent, _, own = path.rpartition("/")
+        resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
+        try:
+            folder = openat2(self._target, parent or ".", os.O_PATH | os.O_DIRECTORY, 0, resolve)
             try:
-                copy_attributes(fd, made)
+                os.link(own, name, src_dir_fd=folder, dst_dir_fd=target, follow_symlinks=False)
             finally:
-                os.close(made)
+                os.close(folder)
+        except OSError as error:
+            # Another mount, a path longer than the kernel takes, or somebody moved it meanwhile.
+            if error.errno in (
+                errno.EXDEV,
+                errno.EMLINK,
+                errno.ENAMETOOLONG,
+                errno.ENOENT,
+                errno.ENOTDIR,
+                errno.ELOOP,
+            ):
+                return False
+            raise
+        return True
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    if fd == _NOWHERE:
+        return (0, 0)
+    info = os.fstat(fd)
+    return (info.st_dev, info.st_ino)
+
+
+def _close(fd: int) -> None:
+    if fd != _NOWHERE:
+        os.close(fd)
 
 
 def copy_tree(source_fd: int, target_fd: int) -> None:
     """Copies what is below one folder into another, empty one, and the folder's attributes."""
-    _Copy(target_fd).folder(source_fd, target_fd, "")
+    Copy(target_fd).content(source_fd)
 
 
-def copy_content(source: int, target: int, size: int) -> None:
-    """The bytes of a regular file into an empty one: cloned, or copied extent by extent."""
+def make_way(folder: int, name: str, kind: int) -> int:
+    """Makes ``name`` free for something of ``kind`` (S_IFREG, S_IFDIR, ...), removing a file.
+
+    Returns -1, or an O_PATH descriptor of what stays there: a folder where a folder is wanted, and
+    a regular file that is a mount point where a file is. A folder never makes way for a file, nor
+    a file for a folder: IsADirectoryError, NotADirectoryError.
+    """
+    try:
+        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=folder)
+    except FileNotFoundError:
+        return -1
+    try:
+        there = stat.S_IFMT(os.fstat(fd).st_mode)
+        if there == kind == stat.S_IFDIR:
+            return os.dup(fd)
+        if kind == stat.S_IFDIR:
+            raise NotADirectoryError(errno.ENOTDIR, "cannot overwrite a file with a folder", name)
+        if there == stat.S_IFDIR:
+            raise IsADirectoryError(errno.EISDIR, "cannot overwrite a folder with a file", name)
+        if mount_id(fd) != mount_id(folder):
+            if there == kind == stat.S_IFREG and not is_kernel_filesystem(fd):
+                return os.dup(fd)
+            raise OSError(errno.EBUSY, "something is mounted here", name)
+    finally:
+        os.close(fd)
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        pass
+    return -1
+
+
+def copy_content(
+    source: int, target: int, size: int, told: Callable[[int], None] | None = None
+) -> None:
+    """The bytes of a regular file into an empty one: cloned, or copied extent by extent.
+
+    ``told`` gets the number of bytes after each piece, holes included.
+    """
+    done = told or (lambda _size: None)
     try:
         fcntl.ioctl(target, _FICLONE, source)
+        done(size)
         return
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
@@ -119,23 +310,25 @@ def copy_content(source: int, target: int, size: int) -> None:
     at = 0
     while at < size:
         try:
-            at = os.lseek(source, at, os.SEEK_DATA)
-            end = min(os.lseek(source, at, os.SEEK_HOLE), size)
+            begin = os.lseek(source, at, os.SEEK_DATA)
+            end = min(os.lseek(source, begin, os.SEEK_HOLE), size)
         except OSError as error:
             if error.errno == errno.ENXIO:  # only a hole is left
+                done(size - at)
                 return
             if error.errno != errno.EINVAL:
                 raise
-            end = size  # no SEEK_DATA here: one extent
-        at = _copy_extent(source, target, at, end)
+            begin, end = at, size  # no SEEK_DATA here: one extent
+        done(begin - at)
+        at = _copy_extent(source, target, begin, end, done)
         if at < end:
             return  # the file shrank while it was read
 
 
-def _copy_extent(source: int, target: int, at: int, end: int) -> int:
+def _copy_extent(source: int, target: int, at: int, end: int, told: Callable[[int], None]) -> int:
     while at < end:
         try:
-            done = os.copy_file_range(source, target, end - at, at, at)
+            done = os.copy_file_range(source, target, min(_EXTENT, end - at), at, at)
         except OSError as error:
             if error.errno not in _UNSUPPORTED:
                 raise
@@ -143,20 +336,32 @@ def _copy_extent(source: int, target: int, at: int, end: int) -> int:
         if done == 0:
             break
         at += done
+        told(done)
     return at
 
 
-def copy_attributes(source: int, target: int) -> None:
-    """Owner, then mode (chown clears setuid), extended attributes, and times last."""
+def copy_attributes(source: int, target: int, manner: Manner = FAITHFUL) -> None:
+    """Owner, then mode (chown clears setuid), extended attributes, and times last.
+
+    Both descriptors may be O_PATH. A symbolic link has an owner and times only.
+    """
     info = os.fstat(source)
+    uid, gid = manner.owner or (info.st_uid, info.st_gid)
+    times = (info.st_atime_ns, info.st_mtime_ns)
+    fchown_path(target, uid, gid)
+    if stat.S_ISLNK(info.st_mode):
+        utimens_path(target, *times)
+        return
+    mode = stat.S_IMODE(info.st_mode)
+    if not manner.privileges and not stat.S_ISDIR(info.st_mode):
+        mode &= ~(stat.S_ISUID | stat.S_ISGID)
     source_path, target_path = f"/proc/self/fd/{source}", f"/proc/self/fd/{target}"
-    os.chown(target_path, info.st_uid, info.st_gid)
-    os.chmod(target_path, stat.S_IMODE(info.st_mode))
+    os.chmod(target_path, mode)
     for name in os.listxattr(source_path):
-        if not name.startswith("trusted."):
+        if not name.startswith("trusted.") and (manner.privileges or name != _CAPABILITY):
             try:
                 os.setxattr(target_path, name, os.getxattr(source_path, name))
             except OSError as error:
                 if error.errno not in (errno.EOPNOTSUPP, errno.ENODATA):
                     raise
-    os.utime(target_path, ns=(info.st_atime_ns, info.st_mtime_ns))
+    utimens_path(target, *times)

@@ -18,6 +18,7 @@ RESOLVE_BENEATH = 0x8
 RESOLVE_IN_ROOT = 0x10
 
 AT_FDCWD = -100
+_AT_EMPTY_PATH = 0x1000
 
 RENAME_NOREPLACE = 0x1
 RENAME_EXCHANGE = 0x2
@@ -152,6 +153,17 @@ def renameat2(
         ctypes.c_uint(flags),
         path=new_path,
     )
+
+
+def fchown_path(fd: int, uid: int, gid: int) -> None:
+    """fchownat(2) with AT_EMPTY_PATH: the owner of what an O_PATH descriptor is, links too."""
+    call("fchownat", fd, b"", uid, gid, _AT_EMPTY_PATH)
+
+
+def utimens_path(fd: int, accessed: int, modified: int) -> None:
+    """utimensat(2) with AT_EMPTY_PATH (5.8), of an O_PATH descriptor; nanoseconds since 1970."""
+    times = (ctypes.c_long * 4)(*divmod(accessed, 10**9), *divmod(modified, 10**9))
+    call("utimensat", fd, b"", times, _AT_EMPTY_PATH)
 
 
 def close_range(first: int, last: int = 0x7FFFFFFF, flags: int = 0) -> None:
