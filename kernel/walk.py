@@ -56,7 +56,7 @@ def walk(folder_fd: int, *, files: bool = True, kernel: bool = True) -> Iterator
     empty, and a single file of one not at all. OSError.
     """
     top = Visit("", "", folder_fd, os.fstat(folder_fd))
-    levels = [(top, iter(_names(folder_fd)))]
+    levels = [(top, iter(names_of(folder_fd)))]
     try:
         while levels:
             above, names = levels[-1]
@@ -82,7 +82,7 @@ def walk(folder_fd: int, *, files: bool = True, kernel: bool = True) -> Iterator
                 if one.is_folder and not one.skip:
                     if len(levels) == _MANY:
                         _more_descriptors()
-                    levels.append((one, iter([] if made_up else _names(one.fd))))
+                    levels.append((one, iter([] if made_up else names_of(one.fd))))
             finally:
                 if levels[-1][0] is not one and one.fd >= 0:
                     os.close(one.fd)
@@ -91,10 +91,11 @@ def walk(folder_fd: int, *, files: bool = True, kernel: bool = True) -> Iterator
             os.close(above.fd)
 
 
-def _names(folder: int) -> list[str]:
+def names_of(folder: int) -> list[str]:
+    """What a folder holds, sorted; nothing if it was removed meanwhile."""
     try:
         return sorted(os.listdir(folder))
-    except FileNotFoundError:  # it was removed
+    except FileNotFoundError:
         return []
 
 
