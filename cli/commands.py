@@ -11,6 +11,7 @@ NOUNS: dict[str, dict[str, str]] = {
     "container": {
         "attach": "Join the streams of a running container",
         "commit": "Make an image of a container's changes",
+        "cp": "Copy files between a container and the host",
         "create": "Make a container without starting it",
         "diff": "Show what a container changed in its file system",
         "exec": "Run a command in a running container",
@@ -59,7 +60,7 @@ NOUNS: dict[str, dict[str, str]] = {
 # module has a tuple COMMANDS.
 _CONTAINER_MODULES = {
     "exec": "exec",
-    "files": "commit diff export",
+    "files": "commit cp diff export",
     "look": "inspect logs ls top",
     "start": "attach create restart run start",
     "stop": "kill pause prune rename rm stop unpause wait",

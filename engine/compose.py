@@ -63,17 +63,7 @@ def specification(
     kinds = ["pid", "mount", "ipc", "uts", "cgroup"]
     kinds += ["network"] if settings.network == "none" else []
     made = [m for m in defaults.mounts(settings.shm_size) if m["destination"] not in own]
-    made += [
-        {
-            "destination": f"/etc/{name}",
-            "type": "bind",
-            "source": f"{folder}/{name}",
-            "options": ["bind", "rprivate"],
-        }
-        for name in _FILES
-        if f"/etc/{name}" not in own
-    ]
-    made += [_mount(home, mount) for mount in mounts]
+    made += file_mounts(home, container, mounts)
     return {
         "ociVersion": "1.2.0",
         "root": {"path": f"{folder}/rootfs", "readonly": settings.readonly},
@@ -91,6 +81,25 @@ def specification(
             **({"seccomp": seccomp(settings)} if seccomp(settings) else {}),
         },
     }
+
+
+def file_mounts(
+    home: Home, container: Container, mounts: tuple[Mount, ...]
+) -> list[dict[str, Any]]:
+    """Those of ``mounts`` of the specification that hold a person's files, not the kernel's."""
+    own = {mount.destination for mount in mounts}
+    folder = home.folder(container.id)
+    made = [
+        {
+            "destination": f"/etc/{name}",
+            "type": "bind",
+            "source": f"{folder}/{name}",
+            "options": ["bind", "rprivate"],
+        }
+        for name in _FILES
+        if f"/etc/{name}" not in own
+    ]
+    return [*made, *(_mount(home, mount) for mount in mounts)]
 
 
 def hostname(container: Container) -> str:

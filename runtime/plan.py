@@ -72,13 +72,13 @@ def make(
     late = [m for m in spec.get("mounts") or () if m.get("type") in ("cgroup", "cgroup2")]
     for mount in spec.get("mounts") or ():
         if mount not in late:
-            made.append(_mount(mount, volumes))
+            made.append(mount_step(mount, volumes))
             if mount["destination"] == "/dev":
                 made += _devices(linux)
     made.append(steps.JoinCgroup(cgroup))
     if namespaces.get("cgroup") == "":
         made.append(steps.Unshare(("cgroup",)))
-    made += [_mount(mount, volumes) for mount in late]
+    made += [mount_step(mount, volumes) for mount in late]
     sysctls = (linux.get("sysctl") or {}).items()
     made += [filesystem.WriteSysctl(name, value) for name, value in sysctls]
     if process.get("terminal"):
@@ -157,7 +157,8 @@ def _names(spec: dict[str, Any]) -> list[steps.Step]:
     return made
 
 
-def _mount(mount: dict[str, Any], volumes: tuple[str, ...]) -> steps.Step:
+def mount_step(mount: dict[str, Any], volumes: tuple[str, ...] = ()) -> steps.Step:
+    """The step that makes one of the specification's mounts."""
     options = filesystem.parse_options(mount.get("options") or ())
     kind, destination = mount.get("type") or "none", mount["destination"]
     if options.bind or kind in ("bind", "none"):

@@ -1,12 +1,17 @@
-"""diff, commit and export: the files of a container."""
+"""cp, diff, commit and export: the files of a container."""
 
 from __future__ import annotations
 
 import os
+import sys
 
+from cli import progress
 from cli.errors import UsageError
 from cli.options import Command, Parsed, option, several, value
+from cli.shared import warn
 from engine import home, reconcile
+from engine.errors import ContainerNotFound
+from kernel import units
 
 
 def _diff(parsed: Parsed) -> int:
@@ -48,7 +53,103 @@ def _export(parsed: Parsed) -> int:
     return 0
 
 
+def _cp(parsed: Parsed) -> int:
+    from engine import copy
+
+    source, destination = map(_place, parsed.words)
+    if bool(source[0]) == bool(destination[0]):
+        raise _wrong_direction(both=bool(source[0]))
+    here = home.find()
+    name = source[0] or destination[0]
+    try:
+        one = reconcile.find(here, name)
+    except ContainerNotFound as error:
+        written = next(word for word in parsed.words if word.startswith(f"{name}:"))
+        if os.path.lexists(written):
+            error.hint = f"if the file of the host is meant, write ./{written}"
+        raise
+    options = copy.Options(parsed.archive, parsed.follow_link)
+    if destination == ("", "-"):
+        _refuse_terminal(1, "an archive is not for a terminal", "redirect it, or name a file")
+        copy.out_archive(here, one, source[1], sys.stdout.buffer, options)
+        return 0
+    with progress.Meter("Copying", quiet=parsed.quiet) as meter:
+        if source == ("", "-"):
+            _refuse_terminal(0, "an archive does not come from a terminal", "pipe it in")
+            stdin = sys.stdin.buffer
+            copied = copy.into_archive(here, one, stdin, destination[1], options, meter.add)
+        elif source[0]:
+            copied = copy.out(here, one, source[1], destination[1], options, meter.add)
+        else:
+            copied = copy.into(here, one, source[1], destination[1], options, meter.add)
+    if copied.left_out:
+        warn(f"{copied.left_out} device nodes were left out; with -a they are copied")
+    if not parsed.quiet:
+        shown = parsed.words[1] if destination[0] else os.path.abspath(destination[1])
+        print(f"Successfully copied {units.show_bytes(copied.size)} to {shown}", file=sys.stderr)
+    return 0
+
+
+def _place(word: str) -> tuple[str, str]:
+    """(container, path), or ("", path) for the host: a colon counts unless the word is a path."""
+    container, colon, path = word.partition(":")
+    if word == "":
+        raise UsageError("an empty path names nothing", "", "the working folder is .")
+    if not colon or container.startswith((".", "/")) or "/" in container:
+        return "", word
+    if not container:
+        raise UsageError(f"{word!r} names no container", "", "write CONTAINER:PATH")
+    return container, path
+
+
+def _wrong_direction(*, both: bool) -> UsageError:
+    if both:
+        return UsageError(
+            "copying between containers is not supported",
+            "",
+            "pyctr cp ONE:/path - | pyctr cp - OTHER:/folder",
+            exit_code=1,
+        )
+    return UsageError(
+        "must specify at least one container source",
+        "neither path is in a container",
+        "write CONTAINER:PATH for one of them",
+        exit_code=1,
+    )
+
+
+def _refuse_terminal(fd: int, what: str, hint: str) -> None:
+    if os.isatty(fd):
+        raise UsageError(what, "", hint, exit_code=1)
+
+
 COMMANDS: tuple[Command, ...] = (
+    Command(
+        "cp",
+        "CONTAINER:SRC DEST|-   or   pyctr cp [OPTIONS] SRC|- CONTAINER:DEST",
+        "Copy files between a container, running or not, and the host; volumes count as its files.",
+        _cp,
+        (
+            option("-a --archive", "Keep owners (and let set-user-ID, capabilities and device nodes"
+                   " out of the container)"),
+            option("-L --follow-link", "If SRC is a symbolic link, copy what it leads to"),
+            option("-q --quiet", "Do not say what was copied"),
+        ),
+        at_least=2,
+        at_most=2,
+        details="""\
+A folder comes into DEST if that is a folder, and becomes DEST if there is none; SRC/. means only
+what is in it. A path of the container begins at its root. What is copied belongs to root in the
+container and to you on the host, unless -a is given. With - a tar archive is written to standard
+output, or read (plain, gzip, bzip2 or xz) from standard input. A name of the host that has a colon
+is written ./name or /folder/name.""",
+        examples=(
+            "pyctr cp web:/etc/nginx ./nginx",
+            "pyctr cp index.html web:/srv/",
+            "pyctr cp web:/data - | gzip > data.tar.gz",
+            "pyctr cp - web:/data < data.tar.gz",
+        ),
+    ),
     Command(
         "diff",
         "CONTAINER",
