@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from volumes.requests import From, Request
     from volumes.store import Volume
 
+_planned = trace.point("engine.create.planned")
 _folders_made = trace.point("engine.create.volume_folders_made")
 _recorded = trace.point("engine.create.recorded")
 _layer_made = trace.point("engine.create.layer_made")
@@ -77,6 +78,7 @@ def create(home: Home, request: CreateRequest, warn: Callable[[str], None]) -> C
         request.volumes, _inherited(home, request, sources), image.config.volumes
     )
     _check(mounts)
+    _planned()
     identity = os.urandom(32).hex()
     made = Container(
         identity, request.name or names.generate(), image.id, request.image, time.time(),

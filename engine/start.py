@@ -161,8 +161,9 @@ def outline(home: Home, container: Container) -> list[str]:
 
 
 def attach(home: Home, container: Container, *, stdin: bool, output: bool) -> Session:
-    """A further client of a running container."""
-    containers.require_running(container)
+    """A further client of a running container, or of one whose end is not on record yet."""
+    if container.status not in containers.ALIVE:
+        containers.require_running(container)
     _attaching()
     path = f"{home.run_folder(container.id)}/attach.sock"
     try:

@@ -106,7 +106,7 @@ class Store:
             return known, False
         check_name(name)
         folder = self.folder(name)
-        if os.path.isdir(folder):
+        if os.path.exists(f"{folder}/leaving"):
             self._settle(name)
         if os.path.isdir(folder):
             return self._read(folder, name), False
