@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from engine import skeleton
+from engine import locks, skeleton
 from overlay import changes as overlay_changes
 from overlay import view
 
@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 def changes(home: Home, container: Container) -> list[Change]:
     """`diff`. Volumes are past the union, so nothing of them can show."""
     folder = home.folder(container.id)
-    image = home.images.get(container.image_id)
-    below = view.opened(skeleton.lower(home, image), f"{folder}/rootfs")
-    upper = os.open(f"{folder}/upper", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        return list(overlay_changes.changes(upper, below))
-    finally:
-        os.close(upper)
-        os.close(below)
+    with locks.reading(home, container):
+        image = home.images.get(container.image_id)
+        below = view.opened(skeleton.lower(home, image), f"{folder}/rootfs")
+        try:
+            upper = os.open(f"{folder}/upper", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                return list(overlay_changes.changes(upper, below))
+            finally:
+                os.close(upper)
+        finally:
+            os.close(below)

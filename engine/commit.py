@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from engine import reconcile, start, wire
+from engine import reconcile
+from engine.still import Still
 from images import commit as image_commit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from engine.containers import Container
     from engine.home import Home
-    from engine.start import Session
     from images.references import Reference
 
 
@@ -38,15 +37,11 @@ def commit(
         "WorkingDir": settings.working_dir if settings.working_dir != "/" else "",
         "StopSignal": settings.stop_signal,
     }
-    parent = home.images.get(container.image_id)
     kept = {key: value for key, value in differing.items() if value}
-    frozen = (
-        freeze_while_attached(home, container) if pause and container.status == "running" else None
-    )
-    try:
+    with Still(home, container, freeze=pause):
         return image_commit.commit(
             home.images,
-            parent,
+            home.images.get(container.image_id),
             f"{home.folder(container.id)}/upper",
             kept,
             name,
@@ -54,17 +49,3 @@ def commit(
             author=author,
             message=message,
         )
-    finally:
-        if frozen is not None:  # the monitor thaws the container when this connection ends
-            frozen.connection.close()
-
-
-def freeze_while_attached(home: Home, container: Container) -> Session:
-    """Asks the monitor to freeze the container as long as the session lasts, even if we die."""
-    session = start.attach(home, container, stdin=False, output=False)
-    session.connection.sendall(wire.message(wire.FREEZE, True))
-    while chunk := session.connection.recv(4096):
-        for kind, _ in session.reader.feed(chunk):
-            if kind in (wire.FREEZE, wire.EXIT):
-                return session
-    return session

@@ -6,7 +6,7 @@ import time
 
 from engine.errors import ContainerConflict, ContainerNotFound, EngineError
 from engine.settings import Settings, decode
-from kernel import process
+from kernel import process, trace
 from kernel.record import Record
 
 TYPE_CHECKING = False
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from engine.home import Home
+
+_renaming = trace.point("engine.containers.renaming")
 
 ALIVE = ("running", "paused")  # the statuses in which there is a first process
 
@@ -67,18 +69,19 @@ _NAME = _ALNUM | frozenset("_.-")
 
 
 def search(home: Home, text: str) -> Container:
-    """The row that a person means by a name or (the beginning of) an id. ContainerNotFound."""
-    query = f"SELECT {_COLUMNS} FROM containers WHERE name = ? OR id = ? LIMIT 1"
-    name = text.removeprefix("/")
-    rows = home.db.execute(query, (name, name)).fetchall()
-    if not rows and name and len(name) < 64 and set(name) <= _HEX:
-        query = f"SELECT {_COLUMNS} FROM containers WHERE id >= ? AND id < ? LIMIT 5"
-        rows = home.db.execute(query, (name, name + "g")).fetchall()
-    if len(rows) > 1:
-        shown = ", ".join(str(row[0])[: len(name) + 6] for row in rows)
-        raise EngineError(
-            f"container id {text!r} is ambiguous", f"{shown} begin so", "add digits", exit_code=1
-        )
+    """The row that a person means by a full id, a name, or the beginning of an id.
+
+    In this order: a name counts more than the same letters at the beginning of an id.
+    ContainerNotFound; EngineError lists the containers if several ids begin so.
+    """
+    wanted = text.removeprefix("/")
+    query = f"SELECT {_COLUMNS} FROM containers WHERE name = ? OR id = ? ORDER BY id = ? DESC"
+    rows = home.db.execute(query, (wanted, wanted, wanted)).fetchall()
+    if not rows and wanted and len(wanted) < 64 and set(wanted) <= _HEX:
+        query = f"SELECT {_COLUMNS} FROM containers WHERE id >= ? AND id < ? ORDER BY id"
+        rows = home.db.execute(query, (wanted, wanted + "g")).fetchall()
+        if len(rows) > 1:
+            raise _ambiguous(text, [_container(row) for row in rows])
     if not rows:
         raise ContainerNotFound(
             f"no such container: {text}", "", "pyctr ps -a shows all containers"
@@ -86,11 +89,34 @@ def search(home: Home, text: str) -> Container:
     return _container(rows[0])
 
 
+_SHOWN = 10
+
+
+def _ambiguous(text: str, found: list[Container]) -> EngineError:
+    names = [f"{one.short_id if len(text) < 12 else one.id} ({one.name})" for one in found]
+    more = [f"{len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
+    shown = ", ".join([*names[:_SHOWN], *more])
+    return EngineError(
+        f"container id {text!r} is ambiguous",
+        f"so begin {shown}",
+        "add digits, or use the name",
+        exit_code=1,
+    )
+
+
 def get(home: Home, container_id: str) -> Container | None:
     """The row as it is now, or None."""
     query = f"SELECT {_COLUMNS} FROM containers WHERE id = ?"
     row = home.db.execute(query, (container_id,)).fetchone()
     return _container(row) if row else None
+
+
+def require(home: Home, container: Container) -> Container:
+    """The row as it is now; ContainerNotFound if it was removed meanwhile."""
+    fresh = get(home, container.id)
+    if fresh is None:
+        raise ContainerNotFound(f"no such container: {container.name}", "it was removed just now")
+    return fresh
 
 
 def listing(home: Home) -> list[Container]:
@@ -146,9 +172,10 @@ def require_running(container: Container) -> Container:
     """The container if it runs, else ContainerConflict."""
     if is_running(container):
         return container
+    status = "has just ended" if container.status in ALIVE else f"is {container.status}"
     raise ContainerConflict(
         f"container {container.name} is not running",
-        f"it is {container.status}",
+        f"it {status}",
         f"start it: pyctr start {container.name}",
     )
 
@@ -165,15 +192,21 @@ def require_unpaused(container: Container) -> Container:
 
 
 def rename(home: Home, container: Container, name: str) -> None:
-    """Gives a container another name; EngineError if it is not one, or taken."""
+    """Gives a container another name; EngineError if it is not one, or taken.
+
+    Whoever is at work on the container meanwhile knows it by its id. ContainerNotFound if it has
+    just been removed.
+    """
     if not is_name(name):
         raise EngineError(
             f"invalid container name {name!r}",
             "it is made of a-z A-Z 0-9 _ . - and begins with a letter or digit",
             exit_code=1,
         )
+    _renaming()
     try:
-        update(home, container.id, name=name)
+        if not update(home, container.id, name=name):
+            require(home, container)
     except home.db.IntegrityError:
         raise ContainerConflict(
             f"cannot rename container {container.name}", f"the name {name} is already in use"

@@ -1,13 +1,16 @@
 """Creating a container: everything is checked, then recorded in one transaction, then filled.
 
 1. The image is found, requests become mounts, settings take over what the image says.
-2. Folders of new volumes are made, and all volumes are held by a shared lock.
-3. One transaction records the container ("creating", with this process), its new volumes and
-   its mounts. From here on no volume of it can be removed.
-4. The writable layer is made; each new, empty volume gets the image's content.
-5. The status becomes "created".
+2. The container's folder is made and its lock taken, until the end: who wants to start or remove
+   the container waits for its completion.
+3. Folders of new volumes are made, and all volumes are held by a shared lock.
+4. One transaction records the container ("creating"), its new volumes and its mounts. From here
+   on no volume of it can be removed.
+5. The writable layer is made; each new, empty volume gets the image's content.
+6. The status becomes "created".
 
-A crash after 3 leaves a row whose process is dead; whoever meets it removes it (reconcile).
+A crash leaves a folder, and after 4 a row, whose lock nobody holds; whoever meets them removes
+them (reconcile).
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from __future__ import annotations
 import os
 import time
 
-from engine import containers, names, reconcile, skeleton
+from engine import containers, locks, names, reconcile, skeleton
 from engine.containers import Container
 from engine.erase import erase
 from engine.errors import EngineError
@@ -24,8 +27,8 @@ from kernel import process, trace
 from kernel.record import Record
 from overlay import view
 from volumes import plan as volume_plan
+from volumes.claim import Claim
 from volumes.errors import VolumeError
-from volumes.store import new_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,11 +36,11 @@ if TYPE_CHECKING:
 
     from engine.home import Home
     from images.store import Image
-    from kernel.locks import Lock
     from volumes.plan import Mount
     from volumes.requests import From, Request
     from volumes.store import Volume
 
+_planned = trace.point("engine.create.planned")
 _folders_made = trace.point("engine.create.volume_folders_made")
 _recorded = trace.point("engine.create.recorded")
 _layer_made = trace.point("engine.create.layer_made")
@@ -70,34 +73,34 @@ def create(home: Home, request: CreateRequest, warn: Callable[[str], None]) -> C
         )
     image = home.images.resolve(request.image)
     settings = complete(request, image)
+    sources = [_source(home, one.container) for one in request.volumes_from]
     mounts = volume_plan.plan(
-        request.volumes, _inherited(home, request.volumes_from), image.config.volumes
+        request.volumes, _inherited(home, request, sources), image.config.volumes
     )
     _check(mounts)
+    _planned()
     identity = os.urandom(32).hex()
-    mounts, volumes, new, locks = _claim(home, mounts)
     made = Container(
         identity, request.name or names.generate(), image.id, request.image, time.time(),
         settings, "creating", os.getpid(), process.start_time(os.getpid()),
     )  # fmt: skip
-    try:
-        _folders_made()
-        made = _record(home, made, mounts, volumes, named=bool(request.name))
-    except BaseException:
-        _release(locks)
-        home.volumes.free(new)
-        raise
-    _release(locks)
-    _recorded()
-    try:
-        _make_folders(home, made, image)
-        _layer_made()
-        _populate(home, made, image, mounts, warn)
-        _populated()
-    except BaseException:
-        erase(home, made, volumes="free")
-        raise
-    containers.update(home, identity, status="created", pid=0, start_time=0)
+    with locks.new_folder(home, identity):
+        try:
+            with Claim(home.volumes) as claim:
+                mounts = claim.take(mounts)
+                for source in sources:  # their volumes are held now, and were theirs until now
+                    containers.require(home, source)
+                _folders_made()
+                made = _record(home, made, mounts, claim.volumes, named=bool(request.name))
+            _recorded()
+            _make_folders(home, made, image)
+            _layer_made()
+            _populate(home, made, image, mounts, warn)
+            _populated()
+            containers.update(home, identity, status="created", pid=0, start_time=0)
+        except BaseException:
+            erase(home, made, volumes="free")
+            raise
     return made.replace(status="created", pid=0, start_time=0)
 
 
@@ -139,11 +142,17 @@ def merged_env(*lists: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(merged.values())
 
 
-def _inherited(home: Home, wanted: tuple[From, ...]) -> list[tuple[tuple[Mount, ...], bool]]:
-    return [
-        (home.volumes.mounts(reconcile.find(home, one.container).id), one.readonly)
-        for one in wanted
-    ]
+def _source(home: Home, text: str) -> Container:
+    """A container of --volumes-from; its volumes have their first content."""
+    found = reconcile.find(home, text)
+    return locks.wait(home, found) if found.status == "creating" else found
+
+
+def _inherited(
+    home: Home, request: CreateRequest, sources: list[Container]
+) -> list[tuple[tuple[Mount, ...], bool]]:
+    wanted = zip(request.volumes_from, sources, strict=True)
+    return [(home.volumes.mounts(source.id), one.readonly) for one, source in wanted]
 
 
 def _check(mounts: tuple[Mount, ...]) -> None:
@@ -162,43 +171,6 @@ def _check(mounts: tuple[Mount, ...]) -> None:
                 "make it first, or use --volume, which makes a missing folder",
                 mount.source,
             )
-
-
-def _claim(
-    home: Home, mounts: tuple[Mount, ...]
-) -> tuple[tuple[Mount, ...], list[Volume], list[str], list[Lock]]:
-    """Names anonymous volumes and holds all.
-
-    Returns the mounts, all volumes, the names of those that were made now, and locks to release.
-    """
-    decided: list[Mount] = []
-    held: dict[str, Volume] = {}
-    new: list[str] = []
-    locks: list[Lock] = []
-    try:
-        for mount in mounts:
-            if mount.kind == "bind" and mount.make_source and not os.path.exists(mount.source):
-                os.makedirs(mount.source, mode=0o755)
-            if mount.kind != "volume":
-                decided.append(mount)
-                continue
-            name = mount.source or new_name()
-            decided.append(mount.replace(source=name))
-            if name in held:
-                continue
-            new += [] if os.path.isdir(home.volumes.folder(name)) else [name]
-            held[name], lock = home.volumes.claim(name, anonymous=not mount.source)
-            locks.append(lock)
-    except BaseException:
-        _release(locks)
-        home.volumes.free(new)
-        raise
-    return tuple(decided), list(held.values()), new, locks
-
-
-def _release(locks: list[Lock]) -> None:
-    for lock in locks:
-        lock.__exit__()
 
 
 def _record(
@@ -242,8 +214,6 @@ def _mended(home: Home, container_id: str) -> bool:
 def _make_folders(home: Home, made: Container, image: Image) -> None:
     """The writable layer. Its attributes are what overlayfs shows as the root's: the image's."""
     folder = home.folder(made.id)
-    os.makedirs(f"{home.root}/containers", mode=0o711, exist_ok=True)
-    os.mkdir(folder, 0o711)
     for name in ("upper", "work", "rootfs"):
         os.mkdir(f"{folder}/{name}", 0o755)
     view.like_root_of(skeleton.lower(home, image)[0], f"{folder}/upper")

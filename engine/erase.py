@@ -1,16 +1,17 @@
 """Taking a container that does not run out of the world: row, control group, files, volumes.
 
 The row goes first; its foreign keys take the mounts along, so "nobody has that volume" is a query.
-An anonymous volume whose last user goes is retired (it can be restored for a day) or freed at
-once; named volumes stay.
+The folder is renamed before it is deleted, so that it is there or not, and whoever waits for the
+lock in it learns that the container is gone. An anonymous volume whose last user goes is retired
+(it can be restored for a day) or freed at once; named volumes stay.
 """
 
 from __future__ import annotations
 
 import os
 
-from engine import containers
-from engine.errors import ContainerConflict
+from engine import containers, locks
+from engine.errors import ContainerConflict, ContainerNotFound
 from kernel import trace, tree
 from runtime import cgroups
 
@@ -19,35 +20,45 @@ if TYPE_CHECKING:
     from engine.containers import Container
     from engine.home import Home
 
+_locked = trace.point("engine.erase.locked")
 _marked = trace.point("engine.erase.marked")
 _row_removed = trace.point("engine.erase.row_removed")
+_files_moved = trace.point("engine.erase.files_moved")
 _files_removed = trace.point("engine.erase.files_removed")
 
+GONE = ".gone-"  # the folder of a container whose row is gone, and the pid of who deletes it
 
-def erase_locked(home: Home, container: Container, *, volumes: str) -> None:
-    """:func:`erase` when no start or other removal is under way; nothing if it is gone by then."""
+
+def erase_locked(home: Home, container: Container, *, volumes: str) -> bool:
+    """:func:`erase` when nobody else is at work on it; False if it is gone by then.
+
+    ContainerConflict if it was started meanwhile.
+    """
     try:
-        with home.lock(container.id):
-            fresh = containers.get(home, container.id)
-            if fresh is not None and fresh.status in containers.ALIVE and fresh.monitor_pid:
+        with locks.alone(home, container) as held:
+            _locked()
+            if held.container.status in containers.ALIVE:
                 raise ContainerConflict(
                     f"cannot remove container {container.name}", "it was started just now"
                 )
-            if fresh is not None:
-                erase(home, container, volumes=volumes)
-    except FileNotFoundError:  # its folder is gone already, or was never made
-        erase(home, container, volumes=volumes)
+            erase(home, held.container, volumes=volumes)
+    except ContainerNotFound:
+        return False
+    return True
 
 
 def erase(home: Home, container: Container, *, volumes: str) -> None:
-    """Takes a container that does not run out of the world; ``volumes`` is free or retire."""
+    """Takes a container that does not run out of the world; ``volumes`` is free or retire.
+
+    The caller holds its lock.
+    """
     containers.update(home, container.id, status="removing")
     _marked()
-    names = [m.source for m in home.volumes.mounts(container.id) if m.kind == "volume"]
-    orphans = _delete_row(home, container.id, names)
-    _row_removed()
-    cgroups.of(container.cgroup).remove()
-    erase_files(home, container.id)
+    with locks.deleting(home, container.id):
+        names = [m.source for m in home.volumes.mounts(container.id) if m.kind == "volume"]
+        orphans = _delete_row(home, container.id, names)
+        _row_removed()
+        erase_files(home, container.id)
     _files_removed()
     if volumes == "free":
         home.volumes.free(orphans)
@@ -65,8 +76,11 @@ def _delete_row(home: Home, container_id: str, names: list[str]) -> list[str]:
 
 
 def erase_files(home: Home, container_id: str) -> None:
-    """The folders of a container that has no row."""
-    folder = home.folder(container_id)
-    tree.remove_tree(folder)
+    """The control group and the folders of a container that has no row; under its locks."""
+    cgroups.of(f"/pyctr/{container_id}").remove()
     if os.path.isdir(home.run_folder(container_id)):
         tree.remove_tree(home.run_folder(container_id))
+    moved = f"{home.root}/containers/{GONE}{container_id}-{os.getpid()}"
+    os.rename(home.folder(container_id), moved)
+    _files_moved()
+    tree.remove_tree(moved)

@@ -6,8 +6,9 @@ import os
 
 from engine import attach, compose, containers, reconcile, stop
 from engine.create import merged_env
-from engine.errors import EngineError
-from kernel import process
+from engine.errors import ContainerConflict, EngineError
+from kernel import process, trace
+from kernel.errors import PyctrError
 from kernel.record import Record
 from runtime import explain, join
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from engine.home import Home
     from runtime.launch import Started
     from runtime.steps import Step
+
+
+_found = trace.point("engine.execute.found")
+
+_DYING = 0.5  # seconds that an end may take between the first and the last process
 
 
 class ExecRequest(Record):
@@ -47,6 +53,7 @@ def execute(
     ContainerConflict if the container does not run; exit codes 126 and 127 as for a start.
     """
     container = containers.require_unpaused(reconcile.find(home, text))
+    _found()
     spec = _process(container, request)
     on_plan = None
     if on_line is not None:
@@ -67,12 +74,30 @@ def execute(
             cache=home.filters,
             on_plan=on_plan,
         )
+    except (PyctrError, OSError):
+        if _has_ended(container):  # whatever the kernel refused then, that is the reason
+            raise ContainerConflict(
+                f"container {container.name} is not running", "it ended meanwhile"
+            ) from None
+        raise
     finally:
         for fd in set(theirs or ()):
             os.close(fd)
     if request.detach:
         return 0
     return _serve(started, request, streams, ours)
+
+
+def _has_ended(container: containers.Container) -> bool:
+    """Whether the first process is dead or dying: the kernel kills all others before it."""
+    try:
+        pidfd = process.pidfd_open(container.pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return not containers.is_running(container) or stop.ended(pidfd, _DYING)
+    finally:
+        os.close(pidfd)
 
 
 def _process(container: containers.Container, request: ExecRequest) -> dict[str, Any]:

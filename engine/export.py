@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from engine import commit, skeleton
+from engine import skeleton
+from engine.still import Still
 from overlay import packing, view
 
 TYPE_CHECKING = False
@@ -18,11 +19,8 @@ if TYPE_CHECKING:
 def export(home: Home, container: Container, out: IO[bytes]) -> None:
     """Writes the union of the image and the writable layer; a running container is frozen."""
     folder = home.folder(container.id)
-    image = home.images.get(container.image_id)
-    frozen = None
-    if container.status == "running":
-        frozen = commit.freeze_while_attached(home, container)
-    try:
+    with Still(home, container):
+        image = home.images.get(container.image_id)
         stack = (f"{folder}/upper", *skeleton.lower(home, image))
         root = view.opened(stack, f"{folder}/rootfs")
         readable = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=root)
@@ -31,6 +29,3 @@ def export(home: Home, container: Container, out: IO[bytes]) -> None:
         finally:
             os.close(readable)
             os.close(root)
-    finally:
-        if frozen is not None:
-            frozen.connection.close()

@@ -104,10 +104,6 @@ class Home:
         """A running container's socket."""
         return f"{self.run}/{container_id}"
 
-    def lock(self, container_id: str) -> Lock:
-        """Held by whoever starts or removes a container."""
-        return Lock(f"{self.folder(container_id)}/lock")
-
     def close(self) -> None:
         """Closes the database before a fork; it is opened again where it is next needed.
 
@@ -197,9 +193,11 @@ def _connect(root: str) -> sqlite3.Connection:
 
 def _make_tables(db: sqlite3.Connection, root: str) -> None:
     with Lock(f"{root}/state.lock"):
+        if db.execute("PRAGMA user_version").fetchone()[0]:  # another command was faster
+            return
         db.execute("PRAGMA journal_mode = WAL")
         db.executescript(
-            f"BEGIN; {image_store.SCHEMA} {CONTAINERS} {volume_store.SCHEMA}"
+            f"BEGIN IMMEDIATE; {image_store.SCHEMA} {CONTAINERS} {volume_store.SCHEMA}"
             f" PRAGMA user_version = {_VERSION}; COMMIT;"
         )
 

@@ -117,6 +117,20 @@ class Hub:
         if self.log is not None:
             self.log.flush()
 
+    def close_door(self) -> None:
+        """Lets in who has connected already, so that they are told of the end, and nobody else.
+
+        The socket has no name any more by then.
+        """
+        if self.listener is None:
+            return
+        poll = select.poll()
+        poll.register(self.listener.fileno(), select.POLLIN)
+        while poll.poll(0):
+            self._accept(self.listener)
+        self.listener.close()
+        self.listener = None
+
     def drain(self) -> None:
         """Sends what is left; a client that reads slowly is waited for, one that is gone is not."""
         while True:

@@ -13,9 +13,9 @@ from __future__ import annotations
 import os
 import time
 
-from engine import containers, logs, wire
-from engine.erase import erase_locked
-from engine.errors import ContainerConflict
+from engine import containers, locks, logs, wire
+from engine.erase import erase
+from engine.errors import ContainerNotFound
 from engine.hub import Client, Hub
 from kernel import process, signals, sockets, trace, tree
 from kernel.errors import PyctrError
@@ -110,7 +110,7 @@ class _Monitor:
 
     def _launch(self, first: Client, steps: bool) -> Started:
         """Starts the program while its volumes are held, and records it before they are not."""
-        locks = self._hold_volumes()
+        volumes = self._hold_volumes()
         container = self.container
         tty = container.settings.tty
         os.makedirs(self.home.run_folder(container.id), mode=0o700, exist_ok=True)
@@ -146,18 +146,18 @@ class _Monitor:
             monitor_start=process.start_time(own), error="", started=time.time(), finished=0.0,
         )  # fmt: skip
         _recorded()
-        for lock in locks:
-            lock.__exit__()
+        for lock in volumes:
+            lock.release()
         return started
 
     def _hold_volumes(self) -> list[Lock]:
         """Shared locks: no population may replace a volume's folder while it is being mounted."""
-        locks: list[Lock] = []
+        held: list[Lock] = []
         for mount in self.home.volumes.mounts(self.container.id):
             if mount.kind == "volume":
-                self.home.volumes.ensure(mount.source)
-                locks.append(self.home.volumes.lock(mount.source).__enter__())
-        return locks
+                _, lock, _ = self.home.volumes.claim(mount.source)
+                held.append(lock)
+        return held
 
     def _pipes(self) -> tuple[tuple[int, int, int], list[int]]:
         """((stdin, stdout, stderr) of the program, our ends of the same)."""
@@ -215,15 +215,14 @@ class _Monitor:
 
     def _freeze(self, client: Client, frozen: bool) -> None:
         """Freezes the container for a client; it thaws at the latest when the client is gone."""
-        if not frozen and self._is_paused():
-            return
-        cgroups.of(self.container.cgroup).freeze(frozen)
-
-    def _is_paused(self) -> bool:
-        """Whether somebody paused the container while a client had it frozen."""
-        fresh = containers.get(self.home, self.container.id)
-        self.home.close()
-        return fresh is not None and fresh.status == "paused"
+        try:
+            with locks.alone(self.home, self.container) as held:
+                if frozen or held.container.status != "paused":  # by a person, meanwhile
+                    cgroups.of(self.container.cgroup).freeze(frozen)
+        except ContainerNotFound:  # the database was lost
+            cgroups.of(self.container.cgroup).freeze(frozen)
+        finally:
+            self.home.close()
 
     # -- the end ---------------------------------------------------------------------------
 
@@ -232,20 +231,23 @@ class _Monitor:
         self.hub.finish_output()
         code = os.waitstatus_to_exitcode(status)
         code = 128 - code if code < 0 else code
+        try:
+            with locks.alone(self.home, self.container):  # nobody pauses or starts it meanwhile
+                self._record_end(code)
+                if self.container.settings.auto_remove:
+                    erase(self.home, self.container, volumes="free")
+        except ContainerNotFound:  # the database was lost, but not what it knew of
+            self._record_end(code)
+        for client in self.hub.clients.values():
+            client.tell(wire.message(wire.EXIT, code))
+        self.hub.drain()
+
+    def _record_end(self, code: int) -> None:
         cgroup = cgroups.of(self.container.cgroup)
         oom_killed = cgroup.oom_kills() > 0
         cgroup.kill()
         cgroup.remove()
         containers.exited(self.home, self.container.id, code, oom_killed=oom_killed)
         _exit_recorded()
-        if self.hub.listener is not None:
-            self.hub.listener.close()
         tree.remove_tree(self.home.run_folder(self.container.id))
-        if self.container.settings.auto_remove:
-            try:
-                erase_locked(self.home, self.container, volumes="free")
-            except ContainerConflict:  # somebody started it again
-                pass
-        for client in self.hub.clients.values():
-            client.tell(wire.message(wire.EXIT, code))
-        self.hub.drain()
+        self.hub.close_door()

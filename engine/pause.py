@@ -1,9 +1,14 @@
-"""Pausing a container: the freezer stops all its processes where they are (cgroups(7), freezer)."""
+"""Pausing a container: the freezer stops all its processes where they are (cgroups(7), freezer).
+
+Row and freezer change together under the container's lock, so that a frozen container is always
+known as one, and whoever ends it can thaw it.
+"""
 
 from __future__ import annotations
 
-from engine import containers
-from engine.errors import ContainerConflict
+from engine import containers, locks
+from engine.errors import ContainerConflict, ContainerNotFound
+from kernel import trace
 from runtime import cgroups
 
 TYPE_CHECKING = False
@@ -11,36 +16,49 @@ if TYPE_CHECKING:
     from engine.containers import Container
     from engine.home import Home
 
+_marked = trace.point("engine.pause.marked")
+_frozen = trace.point("engine.pause.frozen")
+
 
 def pause(home: Home, container: Container) -> None:
     """Freezes a running container; the row says so first, so that a crash can be undone."""
-    containers.require_running(container)
-    if container.status == "paused":
-        raise ContainerConflict(f"container {container.name} is already paused")
-    query = "UPDATE containers SET status = 'paused' WHERE id = ? AND status = 'running'"
-    if home.db.execute(query, (container.id,)).rowcount != 1:
-        raise ContainerConflict(f"container {container.name} has just ended")
-    try:
-        cgroups.of(container.cgroup).freeze(True)
-    except BaseException:
-        thaw(home, container.replace(status="paused"))
-        raise
+    with locks.alone(home, container) as held:
+        fresh = containers.require_running(held.container)
+        if fresh.status == "paused":
+            raise ContainerConflict(f"container {fresh.name} is already paused")
+        containers.update(home, fresh.id, status="paused")
+        _marked()
+        try:
+            cgroups.of(fresh.cgroup).freeze(True)
+        except BaseException:
+            _thaw(home, fresh)
+            raise
+        _frozen()
 
 
 def unpause(home: Home, container: Container) -> None:
     """Lets a paused container go on."""
-    containers.require_running(container)
-    if container.status != "paused":
-        raise ContainerConflict(f"container {container.name} is not paused")
-    thaw(home, container)
+    with locks.alone(home, container) as held:
+        fresh = containers.require_running(held.container)
+        if fresh.status != "paused":
+            raise ContainerConflict(f"container {fresh.name} is not paused")
+        _thaw(home, fresh)
 
 
-def thaw(home: Home, container: Container) -> None:
-    """Unpauses a container if it is paused: a frozen process takes no signal."""
-    if container.status != "paused":
+def thaw(home: Home, container: Container, *, always: bool = False) -> None:
+    """Unpauses a container that is to be ended, if it is paused: a frozen process takes no signal.
+
+    ``always`` also thaws what `commit` has frozen, of which the row says nothing.
+    """
+    try:
+        with locks.alone(home, container) as held:
+            fresh = held.container
+            if containers.is_running(fresh) and (always or fresh.status == "paused"):
+                _thaw(home, fresh)
+    except ContainerNotFound:
         return
+
+
+def _thaw(home: Home, container: Container) -> None:
     cgroups.of(container.cgroup).freeze(False)
-    home.db.execute(
-        "UPDATE containers SET status = 'running' WHERE id = ? AND status = 'paused'",
-        (container.id,),
-    )
+    containers.update(home, container.id, status="running")

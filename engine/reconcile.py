@@ -1,18 +1,24 @@
 """Mending what a crash, a kill -9 or a reboot left behind. Every command does it where it looks.
 
 "running" with a dead monitor: the kernel killed the container with it; what is left in its control
-group is killed, and the row says exited, 137. "creating" with a dead command, "removing", and
-"exited" where --rm should have followed: the container is removed. Folders of containers without
-a row are swept by :func:`sweep`. The data of a volume is never swept.
+group is killed, and the row says exited, 137. "creating" and "removing" while nobody has the
+container's lock, and "exited" where --rm should have followed: the container is removed. Folders
+of containers without a row are swept by :func:`sweep`. The data of a volume is never swept.
+
+What was read before the lock was taken is no reason to change anything: each decision is made
+again under the lock.
 """
 
 from __future__ import annotations
 
 import os
+import time
 
-from engine import containers, skeleton
-from engine.erase import erase, erase_files, erase_locked
-from kernel import process, tree
+from engine import containers, locks, skeleton
+from engine.erase import GONE, erase, erase_files
+from engine.errors import ContainerNotFound, EngineError
+from kernel import process, trace, tree
+from kernel.errors import PyctrError
 from runtime import cgroups
 
 TYPE_CHECKING = False
@@ -20,7 +26,11 @@ if TYPE_CHECKING:
     from engine.containers import Container
     from engine.home import Home
 
+_listed = trace.point("engine.reconcile.listed")
+_locked = trace.point("engine.reconcile.locked")
+
 _KILLED = 137
+_PATIENCE = 20.0  # seconds that a monitor may take to record an end
 _UNDER_WAY = (*containers.ALIVE, "creating", "removing")
 
 
@@ -38,55 +48,99 @@ def needs_mending(container: Container) -> bool:
     return ended or container.status in _UNDER_WAY
 
 
-def mend(home: Home, container: Container) -> bool:
-    """Corrects one row that claims something is under way; whether it did."""
-    if container.status in containers.ALIVE:
-        # After a reboot another process may have the same pid and start time, but /run is empty.
-        alive = process.is_alive(container.monitor_pid, container.monitor_start)
-        if alive and os.path.isdir(home.run_folder(container.id)):
-            return False
-        return _bury(home, container)
-    if container.status == "creating":
-        if process.is_alive(container.pid, container.start_time):
-            return False
-        erase(home, container, volumes="free")
-        return True
-    if not needs_mending(container):
+def mend(home: Home, container: Container, *, wait: bool = True) -> bool:
+    """Corrects one row that claims something is under way; whether the row may have changed.
+
+    Who holds the container's lock is at work on it: with ``wait`` until it is done, but never for
+    a creation, which may take long and is shown as what it is.
+    """
+    if not needs_mending(container) or _is_watched(home, container):
         return False
-    erase_locked(home, container, volumes="free" if container.settings.auto_remove else "retire")
+    patient = wait and container.status != "creating"
+    try:
+        with locks.alone(home, container, blocking=patient) as held:
+            _locked()
+            _mend(home, held.container)
+    except BlockingIOError:
+        return False
+    except ContainerNotFound:
+        pass
     return True
 
 
-def _bury(home: Home, container: Container) -> bool:
+def _is_watched(home: Home, container: Container) -> bool:
+    """Whether a monitor that lives has it.
+
+    After a reboot another process may have the same pid and start time, but /run is empty.
+    """
+    return (
+        container.status in containers.ALIVE
+        and process.is_alive(container.monitor_pid, container.monitor_start)
+        and os.path.isdir(home.run_folder(container.id))
+    )
+
+
+def _mend(home: Home, container: Container) -> None:
+    """The same under the lock, where the row is what it is: whoever wrote it has left it so."""
+    if not needs_mending(container) or _is_watched(home, container):
+        return
+    if container.status in containers.ALIVE:
+        _bury(home, container)
+        if not container.settings.auto_remove:
+            return
+    free = container.settings.auto_remove or container.status == "creating"
+    erase(home, container, volumes="free" if free else "retire")
+
+
+def _bury(home: Home, container: Container) -> None:
     """The monitor died without a word."""
-    with home.lock(container.id):
+    cgroup = cgroups.of(container.cgroup)
+    cgroup.kill()
+    cgroup.remove()
+    tree.remove_tree(home.run_folder(container.id))
+    error = "its monitor was killed, and the kernel killed the container with it"
+    containers.exited(home, container.id, _KILLED, error=error)
+
+
+def settle(home: Home, container: Container) -> None:
+    """Waits until the end of a container whose first process is dead is on record.
+
+    With --rm that is its removal. If its monitor is dead as well, we record it.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    monitor = (container.monitor_pid, container.monitor_start)
+    while time.monotonic() < deadline:
         fresh = containers.get(home, container.id)
-        if fresh is None or fresh.monitor_pid != container.monitor_pid:
-            return True  # somebody else mended it
-        cgroup = cgroups.of(container.cgroup)
-        cgroup.kill()
-        cgroup.remove()
-        tree.remove_tree(home.run_folder(container.id))
-        error = "its monitor was killed, and the kernel killed the container with it"
-        containers.exited(home, container.id, _KILLED, error=error)
-        if container.settings.auto_remove:
-            erase(home, container, volumes="free")
-    return True
+        if fresh is None:
+            return
+        if (fresh.monitor_pid, fresh.monitor_start) != monitor:  # it may even run again
+            if fresh.status not in containers.ALIVE:
+                mend(home, fresh)
+            return
+        if mend(home, fresh):
+            return
+        time.sleep(0.002)
+    raise EngineError(
+        f"container {container.name} has ended, but its monitor does not record it",
+        f"process {container.monitor_pid} is stuck",
+    )
 
 
 def mend_all(home: Home) -> None:
-    """Every row that claims that something is under way, then what no row names."""
-    for container in containers.listing(home):
+    """Every row that claims that something is under way, then what no row names.
+
+    Where somebody is at work, that is his: a list is not to wait for one slow container.
+    """
+    found = containers.listing(home)
+    _listed()
+    for container in found:
         if needs_mending(container):
-            mend(home, container)
+            mend(home, container, wait=False)
     sweep(home)
 
 
 def sweep(home: Home) -> None:
-    """Removes folders and control groups that no row names.
-
-    A row is always written before its folder is made, so what has none is left over.
-    """
+    """Removes folders and control groups that no row names, if nobody is at work in them."""
     skeleton.sweep(home)
     folder = f"{home.root}/containers"
     names = os.listdir(folder) if os.path.isdir(folder) else []
@@ -94,6 +148,17 @@ def sweep(home: Home) -> None:
         return
     known = {row[0] for row in home.db.execute("SELECT id FROM containers")}
     for name in names:
-        if name not in known and len(name) == 64:
-            cgroups.of(f"/pyctr/{name}").remove()
-            erase_files(home, name)
+        try:
+            if name.startswith(GONE):
+                if not process.is_anybody(name.rpartition("-")[2]):  # who deleted it died
+                    tree.remove_tree(f"{folder}/{name}")
+            elif name not in known and len(name) == 64:
+                _sweep_folder(home, name)
+        except (OSError, PyctrError):  # somebody is at work in it, or a later command will do it
+            continue
+
+
+def _sweep_folder(home: Home, container_id: str) -> None:
+    with locks.leftover(home, container_id):
+        if containers.get(home, container_id) is None:
+            erase_files(home, container_id)

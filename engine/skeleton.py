@@ -6,6 +6,7 @@ of their own between the image and the container, made when an image is first us
 
     skeletons/<image id>/     a lowerdir, on top of the image's layers
     skeletons/.new-...        one being made
+    skeletons/.gone-...       one whose image is gone, being removed
 
 It is made through a union with the image, so that a folder keeps the image's owner and mode.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import os
 
-from kernel import tree
+from kernel import process, tree
 from kernel.paths import make_in_root
 from overlay import view
 from overlay.union import Union
@@ -66,9 +67,17 @@ def sweep(home: Home) -> None:
     folder = f"{home.root}/skeletons"
     if not os.path.isdir(folder):
         return
-    names = os.listdir(folder)  # first, so that an image added meanwhile is known
     known = {row[0] for row in home.db.execute("SELECT id FROM images")}
-    for name in names:
-        maker = name.rpartition("-")[2] if name.startswith(".new-") else ""
-        if name not in known and not os.path.isdir(f"/proc/{maker}" if maker else "/nowhere"):
-            tree.remove_tree(f"{folder}/{name}")
+    for name in set(os.listdir(folder)) - known:
+        if name.startswith("."):  # being made, or being removed
+            if not process.is_anybody(name.rpartition("-")[2]):
+                tree.remove_tree(f"{folder}/{name}")
+            continue
+        moved = f"{folder}/.gone-{name}-{os.getpid()}"
+        with home.db:  # nobody adds the image again meanwhile
+            home.db.execute("BEGIN IMMEDIATE")
+            query = "SELECT 1 FROM images WHERE id = ?"
+            if home.db.execute(query, (name,)).fetchone() or not os.path.isdir(f"{folder}/{name}"):
+                continue
+            os.rename(f"{folder}/{name}", moved)
+        tree.remove_tree(moved)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from engine import compose, containers, wire
+from engine import compose, containers, locks, reconcile, wire
 from engine.errors import ContainerConflict, EngineError
 from kernel import sockets, trace
 from runtime import explain, launch
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from engine.containers import Container
     from engine.home import Home
+    from runtime.plan import Plan
 
+_found = trace.point("engine.start.found")
+_attaching = trace.point("engine.start.attaching")
 _forked = trace.point("engine.start.monitor_forked")
 
 
@@ -44,42 +47,65 @@ def start(
     """Starts a container that does not run; returns the session of its first client.
 
     ``stdin`` and ``output`` say which streams the session serves. ``on_line`` is told each step
-    of the plan as it is performed (--explain). ContainerConflict if it runs already; errors of
-    the plan name the step that failed, with Docker's exit codes 126 and 127.
+    of the plan as it is performed (--explain). If another command has started it meanwhile, the
+    session is one with that start. ContainerConflict if it is paused or its files are gone,
+    ContainerNotFound if it was removed meanwhile; errors of the plan name the step that failed,
+    with Docker's exit codes 126 and 127.
     """
-    if not os.path.isdir(home.folder(container.id)):
+    while True:
+        _found()
+        with locks.alone(home, container) as held:
+            fresh = held.container
+            if fresh.status in ("created", "exited"):
+                steps = on_line is not None
+                plan, session = _fork(home, fresh, console, stdin=stdin, output=output, steps=steps)
+                break  # the monitor has the lock by inheritance, and keeps it until it answers
+        if fresh.status == "paused" or fresh.status not in containers.ALIVE:
+            raise ContainerConflict(
+                f"cannot start container {fresh.name}",
+                f"it is {fresh.status}",
+                f"unpause it: pyctr unpause {fresh.name}" if fresh.status == "paused" else "",
+            )
+        if containers.is_running(fresh):
+            return attach(home, fresh, stdin=stdin, output=output)
+        reconcile.settle(home, fresh)
+
+    def told(payload: bytes) -> None:
+        index, nanoseconds = wire.value(payload)
+        if on_line is not None:
+            on_line(explain.line(index, len(plan.steps), plan.steps[index], nanoseconds))
+
+    _await(home, container, session, told)
+    return session
+
+
+def _fork(
+    home: Home,
+    container: Container,
+    console: tuple[int, int],
+    *,
+    stdin: bool,
+    output: bool,
+    steps: bool,
+) -> tuple[Plan, Session]:
+    """Makes the plan and the monitor that performs it."""
+    if not os.path.isdir(f"{home.folder(container.id)}/upper"):
         raise ContainerConflict(
             f"cannot start container {container.name}", "its files are gone", "pyctr rm it"
         )
-    with home.lock(container.id):
-        fresh = containers.get(home, container.id)
-        if fresh is None or fresh.status not in ("created", "exited"):
-            state = fresh.status if fresh else "gone"
-            raise ContainerConflict(f"cannot start container {container.name}", f"it is {state}")
-        plan = compose.make_plan(home, fresh, console)
-        compose.write_files(home, fresh)
-        launch.preload()
-        ours, theirs = sockets.pair()
-        from engine import monitor
+    plan = compose.make_plan(home, container, console)
+    compose.write_files(home, container)
+    launch.preload()
+    ours, theirs = sockets.pair()
+    from engine import monitor
 
-        home.close()
-        if os.fork() == 0:
-            ours.close()
-            monitor.main(
-                home, fresh, plan, theirs, stdin=stdin, output=output, steps=on_line is not None
-            )
-        _forked()
-        theirs.close()
-        session = Session(ours, wire.Reader())
-
-        def told(payload: bytes) -> None:
-            index, nanoseconds = wire.value(payload)
-            if on_line is not None:
-                step = plan.steps[index]
-                on_line(explain.line(index, len(plan.steps), step, nanoseconds))
-
-        _await(home, container, session, told)
-    return session
+    home.close()
+    if os.fork() == 0:
+        ours.close()
+        monitor.main(home, container, plan, theirs, stdin=stdin, output=output, steps=steps)
+    _forked()
+    theirs.close()
+    return plan, Session(ours, wire.Reader())
 
 
 def _await(
@@ -135,15 +161,22 @@ def outline(home: Home, container: Container) -> list[str]:
 
 
 def attach(home: Home, container: Container, *, stdin: bool, output: bool) -> Session:
-    """A further client of a running container."""
-    containers.require_running(container)
+    """A further client of a running container, or of one whose end is not on record yet."""
+    if container.status not in containers.ALIVE:
+        containers.require_running(container)
+    _attaching()
+    path = f"{home.run_folder(container.id)}/attach.sock"
     try:
-        connection = sockets.connect(f"{home.run_folder(container.id)}/attach.sock")
-    except OSError as error:
-        raise EngineError(
-            f"cannot attach to container {container.name}",
-            f"its monitor does not answer: {error.strerror}",
-            exit_code=1,
-        ) from None
+        connection = sockets.connect(path)
+    except OSError:
+        containers.require_running(locks.wait(home, container))  # its start or end was under way
+        try:
+            connection = sockets.connect(path)
+        except OSError as error:
+            raise EngineError(
+                f"cannot attach to container {container.name}",
+                f"its monitor does not answer: {error.strerror}",
+                exit_code=1,
+            ) from None
     connection.sendall(wire.message(wire.ATTACH, {"stdin": stdin, "output": output}))
     return Session(connection, wire.Reader())

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import os
 import select
-import time
 
 from engine import containers, pause, reconcile, start
 from engine.errors import EngineError
-from kernel import process, signals
+from kernel import process, signals, trace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from engine.containers import Container
     from engine.home import Home
 
-_SETTLE = 20.0  # seconds that a monitor may take to record an end
+_asked = trace.point("engine.stop.asked")
+
+_AGAIN = 0.1  # seconds after which what was killed must be frozen, or slow to die
 
 
 def stop_signal(container: Container) -> int:
@@ -41,12 +42,12 @@ def stop(home: Home, text: str, timeout: float | None = None) -> Container:
     if pidfd >= 0:
         try:
             send(pidfd, stop_signal(container))
-            if not _ended(pidfd, None if patience < 0 else patience):
-                send(pidfd, signals.SIGKILL)
-                _ended(pidfd, None)
+            _asked()
+            if not ended(pidfd, None if patience < 0 else patience):
+                _kill(home, container, pidfd)
         finally:
             os.close(pidfd)
-    _settled(home, container)
+    reconcile.settle(home, container)
     return container
 
 
@@ -54,30 +55,34 @@ def kill(home: Home, text: str, number: int) -> Container:
     """Sends one signal to the first process of a running container."""
     container = containers.require_running(reconcile.find(home, text))
     if number == signals.SIGKILL:
-        pause.thaw(home, container)
+        kill_and_wait(home, container)
+        return container
     pidfd = _pidfd(container)
     if pidfd < 0:
         containers.require_running(container.replace(status="exited"))
-    try:
-        send(pidfd, number)
-        if number == signals.SIGKILL:
-            _ended(pidfd, None)
-    finally:
-        os.close(pidfd)
-    if number == signals.SIGKILL:
-        _settled(home, container)
+    send(pidfd, number)
+    os.close(pidfd)
     return container
 
 
 def kill_and_wait(home: Home, container: Container) -> None:
     """SIGKILL, and until its monitor has recorded it."""
-    pause.thaw(home, container)
     pidfd = _pidfd(container)
     if pidfd >= 0:
-        send(pidfd, signals.SIGKILL)
-        _ended(pidfd, None)
-        os.close(pidfd)
-    _settled(home, container)
+        try:
+            _kill(home, container, pidfd)
+        finally:
+            os.close(pidfd)
+    reconcile.settle(home, container)
+
+
+def _kill(home: Home, container: Container, pidfd: int) -> None:
+    """SIGKILL, which a process that is frozen with cgroups v1 takes when it is thawed."""
+    send(pidfd, signals.SIGKILL)
+    if container.status == "paused":
+        pause.thaw(home, container)
+    while not ended(pidfd, _AGAIN):
+        pause.thaw(home, container, always=True)
 
 
 def restart(home: Home, text: str, timeout: float | None = None) -> Container:
@@ -101,9 +106,8 @@ def wait(home: Home, text: str) -> int:
             session = start.attach(home, container, stdin=False, output=False)
             return attach.follow(session, attach.Streams())
         except (EngineError, ConnectionError):
-            _settled(home, container)
-    fresh = containers.get(home, container.id)
-    return fresh.exit_code if fresh else container.exit_code
+            reconcile.settle(home, container)
+    return containers.require(home, container).exit_code
 
 
 def send(pidfd: int, number: int) -> None:
@@ -127,26 +131,8 @@ def _pidfd(container: Container) -> int:
     return -1
 
 
-def _ended(pidfd: int, timeout: float | None) -> bool:
+def ended(pidfd: int, timeout: float | None) -> bool:
+    """Whether a process ends within ``timeout`` seconds; None waits for it."""
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     return bool(poll.poll(None if timeout is None else timeout * 1000))
-
-
-def _settled(home: Home, container: Container) -> None:
-    """Waits until the monitor has recorded the end, or is dead: then we do."""
-    deadline = time.monotonic() + _SETTLE
-    while time.monotonic() < deadline:
-        fresh = containers.get(home, container.id)
-        if fresh is None or fresh.monitor_pid != container.monitor_pid:
-            return
-        if fresh.status in containers.ALIVE:
-            if reconcile.mend(home, fresh):
-                return
-        elif not (fresh.settings.auto_remove or fresh.status == "removing"):
-            return
-        time.sleep(0.002)
-    raise EngineError(
-        f"container {container.name} has ended, but its monitor does not record it",
-        f"process {container.monitor_pid} is stuck",
-    )

@@ -56,6 +56,7 @@ BASE = "docker.io/library/base:latest"
 _layer_written = trace.point("images.store.layer_written")
 _layer_renamed = trace.point("images.store.layer_renamed")
 _blobs_written = trace.point("images.store.blobs_written")
+_asked = trace.point("images.store.asked")
 _row_removed = trace.point("images.store.row_removed")
 
 
@@ -106,8 +107,13 @@ class Store:
 
     def get(self, image_id: str) -> Image:
         """The image of that full id."""
-        with open(self.blob(image_id), "rb") as file:
-            return Image(image_id, parse(file.read()))
+        try:
+            with open(self.blob(image_id), "rb") as file:
+                return Image(image_id, parse(file.read()))
+        except FileNotFoundError:
+            raise ImageNotFound(
+                f"no such image: {image_id[:12]}", "it was removed just now"
+            ) from None
 
     def resolve(self, text: str) -> Image:
         """The image that a person means by a name or (the beginning of) an id.
@@ -143,12 +149,11 @@ class Store:
         prefix = references.as_id_prefix(text)
         if not prefix:
             return ""
-        query = "SELECT id FROM images WHERE id >= ? AND id < ? LIMIT 2"
+        query = "SELECT id FROM images WHERE id >= ? AND id < ? ORDER BY id LIMIT 10"
         rows = self._db.execute(query, (prefix, prefix + "g")).fetchall()
         if len(rows) > 1:
-            raise ImageError(
-                f"image id {text!r} is ambiguous", "several ids begin so", "add digits"
-            )
+            shown = ", ".join(str(row[0])[: max(12, len(prefix) + 4)] for row in rows)
+            raise ImageError(f"image id {text!r} is ambiguous", f"so begin {shown}", "add digits")
         return str(rows[0][0]) if rows else ""
 
     def _missing(self, text: str) -> ImageNotFound:
@@ -271,8 +276,13 @@ class Store:
         """Gives an image a further name; another image of that name loses it."""
         if name.digest:
             raise ImageError(f"cannot tag {name.familiar}", "a tag may not have a digest")
-        with self._db:
-            self._name(name, image_id)
+        try:
+            with self._db:
+                self._name(name, image_id)
+        except self._db.IntegrityError:
+            raise ImageNotFound(
+                f"no such image: {image_id[:12]}", "it was removed just now"
+            ) from None
 
     def _name(self, name: Reference, image_id: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO image_refs VALUES (?, ?)", (str(name), image_id))
@@ -292,37 +302,37 @@ class Store:
         ``users(image_id)`` names the containers of an image; they keep it alive. Returns
         (familiar names removed, ids removed). ImageInUse, ImageNotFound.
         """
-        named = self._by_name(text)
-        image_id = named or self._by_id(text)
-        if not image_id:
-            raise self._missing(text)
-        names = self.names(image_id)
-        going = [str(references.parse(text))] if named else names
-        if not named and len(names) > 1 and not force:
-            raise ImageInUse(
-                f"cannot remove image {text}",
-                "it has several names",
-                f"remove them by name, or force: pyctr image rm -f {text}",
-            )
-        using = users(image_id)
-        last = len(going) == len(names)
-        if using and last and not (force and named):
-            raise ImageInUse(
-                f"cannot remove image {text}",
-                f"container {using[0]} uses it",
-                f"remove the container first: pyctr rm {using[0]}",
-            )
-        with self.lock():
-            with self._db:
-                self._db.execute("BEGIN IMMEDIATE")
-                using = users(image_id)
-                self._db.executemany(
-                    "DELETE FROM image_refs WHERE name = ?", [(name,) for name in going]
+        _asked()
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")  # nobody tags or uses it from here on
+            named = self._by_name(text)
+            image_id = named or self._by_id(text)
+            if not image_id:
+                raise self._missing(text)
+            names = self.names(image_id)
+            going = [str(references.parse(text))] if named else names
+            if not named and len(names) > 1 and not force:
+                raise ImageInUse(
+                    f"cannot remove image {text}",
+                    "it has several names",
+                    f"remove them by name, or force: pyctr image rm -f {text}",
                 )
-                if last and not using:
-                    self._db.execute("DELETE FROM images WHERE id = ?", (image_id,))
-            _row_removed()
+            using = users(image_id)
+            last = len(going) == len(names)
+            if using and last and not (force and named):
+                raise ImageInUse(
+                    f"cannot remove image {text}",
+                    f"container {using[0]} uses it",
+                    f"remove the container first: pyctr rm {using[0]}",
+                )
+            self._db.executemany(
+                "DELETE FROM image_refs WHERE name = ?", [(name,) for name in going]
+            )
             if last and not using:
+                self._db.execute("DELETE FROM images WHERE id = ?", (image_id,))
+        _row_removed()
+        if last and not using:
+            with self.lock():
                 self.sweep()
         removed = [image_id] if last and not using else []
         return [references.parse(name).familiar for name in going], removed

@@ -5,6 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
 
 class Lock:
     """An exclusive flock(2) on ``path``, as a context manager.
@@ -22,7 +26,8 @@ class Lock:
             self._operation |= fcntl.LOCK_NB
         self._fd = -1
 
-    def __enter__(self) -> Lock:
+    def take(self) -> Self:
+        """Waits for the lock; a ``with`` block that follows releases it."""
         while True:
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             try:
@@ -35,9 +40,16 @@ class Lock:
                 raise
             os.close(fd)
 
-    def __exit__(self, *_exc: object) -> None:
+    def release(self) -> None:
+        """Gives it back."""
         os.close(self._fd)
         self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self if self._fd >= 0 else self.take()
+
+    def __exit__(self, *_exc: object) -> None:
+        self.release()
 
     def fileno(self) -> int:
         """The locked descriptor; a child that inherits it shares the lock."""

@@ -158,12 +158,22 @@ def start_time(pid: int) -> int:
 
 def is_alive(pid: int, started: int) -> bool:
     """Whether ``pid`` is still the process that started at ``started``, and is no zombie."""
+    return _started(str(pid)) == started
+
+
+def is_anybody(pid: str) -> bool:
+    """Whether a process of that number, written in digits, lives: for names of scratch files."""
+    return _started(pid) >= 0
+
+
+def _started(pid: str) -> int:
+    """The start time of a process, -1 if there is none or only a zombie."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
             fields = stat.read().rpartition(b") ")[2].split()
     except (FileNotFoundError, ProcessLookupError):
-        return False
-    return fields[0] not in (b"Z", b"X") and int(fields[19]) == started
+        return -1
+    return -1 if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
 def pidfd_open(pid: int) -> int:

@@ -17,11 +17,10 @@ Retirement: an anonymous volume whose last container is removed goes to the tras
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 
-from kernel import paths, quickjson, trace, tree, units
+from kernel import paths, process, quickjson, trace, tree, units
 from kernel.locks import Lock
 from kernel.record import Record
 from volumes.errors import VolumeError, VolumeInUse, VolumeNotFound
@@ -56,6 +55,8 @@ CREATE INDEX IF NOT EXISTS mounts_by_volume ON mounts (volume);
 """
 
 _made = trace.point("volumes.store.made")
+_there = trace.point("volumes.store.there")
+_found = trace.point("volumes.store.found")
 _marked = trace.point("volumes.store.marked")
 _row_removed = trace.point("volumes.store.row_removed")
 _moved = trace.point("volumes.store.moved")
@@ -95,24 +96,25 @@ class Store:
 
         A folder that is there already is taken as it is: that is the volume.
         """
+        volume, lock, _ = self.claim(name, anonymous=anonymous, labels=labels)
+        lock.release()
+        return volume
+
+    def _there(self, name: str, *, anonymous: bool, labels: Any) -> tuple[Volume, bool]:
         known = self.known(name)
         if known is not None and os.path.isdir(self.data(name)):
-            try:  # a removal was interrupted before it began: the volume stays
-                os.unlink(f"{self.folder(name)}/leaving")
-            except FileNotFoundError:
-                pass
-            return known
+            return known, False
         check_name(name)
         folder = self.folder(name)
-        if os.path.isdir(folder):
+        if os.path.exists(f"{folder}/leaving"):
             self._settle(name)
         if os.path.isdir(folder):
-            return self._read(folder, name)
-        made = known or Volume(name, anonymous, _now(), dict(labels or {}))
-        self._make(made)
-        return made
+            return self._read(folder, name), False
+        volume = known or Volume(name, anonymous, _now(), dict(labels or {}))
+        return volume, self._make(volume)
 
-    def _make(self, volume: Volume) -> None:
+    def _make(self, volume: Volume) -> bool:
+        """Makes the folder, whole; False if another command made it first."""
         os.makedirs(self.root, mode=0o711, exist_ok=True)
         staging = f"{self.root}/.new-{volume.name}-{os.getpid()}"
         tree.remove_tree(staging)
@@ -128,19 +130,29 @@ class Store:
             )  # fmt: skip
         except FileExistsError:  # another command made it first
             tree.remove_tree(staging)
+            return False
         _made()
+        return True
 
-    def claim(self, name: str, *, anonymous: bool = False) -> tuple[Volume, Lock]:
+    def claim(
+        self, name: str, *, anonymous: bool = False, labels: Any = None
+    ) -> tuple[Volume, Lock, bool]:
         """:meth:`ensure` and a shared lock, under which nobody can remove the volume.
 
-        The caller releases it once a row of ``mounts`` holds the volume.
+        The caller releases it once a row holds the volume. Also whether it was made just now.
         """
         while True:
-            volume = self.ensure(name, anonymous=anonymous)
+            volume, made = self._there(name, anonymous=anonymous, labels=labels)
+            _there()
             try:
-                return volume, self.lock(name).__enter__()
+                lock = self.lock(name).take()
             except FileNotFoundError:
                 continue  # it was removed in between: make it anew
+            try:  # a removal was interrupted before it began: the volume stays
+                os.unlink(f"{self.folder(name)}/leaving")
+            except FileNotFoundError:
+                pass
+            return volume, lock, made
 
     def lock(self, name: str) -> Lock:
         """The volume's shared lock: its folder is neither replaced nor removed meanwhile."""
@@ -155,8 +167,8 @@ class Store:
 
     def create(self, name: str, labels: dict[str, str], *, anonymous: bool) -> Volume:
         """`volume create`: the folder, then the row."""
-        volume = self.ensure(name, anonymous=anonymous, labels=labels)
-        with self._db:
+        volume, lock, _ = self.claim(name, anonymous=anonymous, labels=labels)
+        with lock:
             self.insert([volume])
         return volume
 
@@ -243,19 +255,38 @@ class Store:
             return []
         names = os.listdir(self.root)
         for left in (n for n in names if n.startswith(".new-")):
-            if not os.path.isdir(f"/proc/{left.rpartition('-')[2]}"):  # its maker died
+            if not process.is_anybody(left.rpartition("-")[2]):  # its maker died
                 tree.remove_tree(f"{self.root}/{left}")
         strangers = [n for n in names if is_name(n) and n not in known]
         return [name for name in strangers if self._adopt(name)]
 
     def _adopt(self, name: str) -> bool:
-        self._settle(name)
+        """Gives a folder that is no leftover a row; whether it did."""
+        return self._settle(name, adopt=True)
+
+    def _settle(self, name: str, *, adopt: bool = False) -> bool:
+        """Finishes a removal that was interrupted after its row was gone; else may adopt.
+
+        Under the volume's lock: nobody is making or removing it now.
+        """
         folder = self.folder(name)
-        if not os.path.isdir(f"{folder}/_data"):
+        try:
+            lock = Lock(f"{folder}/lock").take()
+        except FileNotFoundError:
             return False
-        with self._db:
-            self.insert([self._read(folder, name)])
-        return True
+        with lock:
+            if self.known(name) is not None:
+                return False
+            try:
+                with open(f"{folder}/leaving") as file:
+                    how = file.read()
+            except FileNotFoundError:
+                adopt = adopt and os.path.isdir(f"{folder}/_data")
+                if adopt:
+                    self.insert([self._read(folder, name)])
+                return adopt
+            self._finish(name, "delete" if how == "delete" else "trash")
+            return False
 
     def _read(self, folder: str, name: str) -> Volume:
         """The facts beside ``_data``; a volume.json that cannot be read costs only the labels."""
@@ -271,47 +302,72 @@ class Store:
 
     def remove(self, name: str, user_names: Callable[[list[str]], list[str]]) -> None:
         """`volume rm`: frees the volume at once. VolumeInUse names the containers that have it."""
-        self.get(name)
-        users = self.users(name)
-        if users or not self._leave(name, "delete"):
-            shown = ", ".join(user_names(users or self.users(name)))
-            raise VolumeInUse(
-                f"cannot remove volume {name}",
-                f"it is in use by {shown}",
-                f"remove the containers first: pyctr rm {shown.replace(',', '')}",
-            )
+        while True:
+            self.get(name)
+            _found()
+            if not self.is_used(name) and self._leave(name, "delete"):
+                return
+            users = user_names(self.users(name))
+            if users:  # otherwise they have gone meanwhile
+                raise VolumeInUse(
+                    f"cannot remove volume {name}",
+                    f"it is in use by {', '.join(users)}",
+                    f"remove the containers first: pyctr rm {' '.join(users)}",
+                )
 
     def retire(self, names: Iterable[str]) -> list[str]:
         """Sends volumes that no container has to the trash; returns those that went."""
         how = "trash" if trash_seconds() > 0 else "delete"
-        return [name for name in names if self._leave(name, how)]
+        return [name for name in names if self._went(name, how)]
 
     def free(self, names: Iterable[str]) -> list[str]:
         """Removes volumes that no container has, at once; returns those that went."""
-        return [name for name in names if self._leave(name, "delete")]
+        return [name for name in names if self._went(name, "delete")]
 
-    def _leave(self, name: str, how: str) -> bool:
-        """Mark, row, files: in this order a crash is either nothing or is finished later."""
+    def discard(self, names: Iterable[str]) -> None:
+        """Removes volumes that were made for nothing, unless somebody has taken them up."""
+        for name in names:
+            self._went(name, "delete", stray=True)
+
+    def _went(self, name: str, how: str, *, stray: bool = False) -> bool:
+        try:
+            return self._leave(name, how, stray=stray)
+        except VolumeNotFound:
+            return False
+
+    def _leave(self, name: str, how: str, *, stray: bool = False) -> bool:
+        """Mark, row, files: in this order a crash is either nothing or is finished later.
+
+        False if a container has it, or with ``stray`` if it is on record with a name that a
+        person gave. VolumeNotFound if another command has removed it.
+        """
         folder = self.folder(name)
         try:
-            with Lock(f"{folder}/lock"):
-                with open(f"{folder}/leaving", "w") as file:
-                    file.write(how)
-                _marked()
-                try:
-                    self._delete_row(name)
-                except self._db.IntegrityError:  # a container took it just now
-                    os.unlink(f"{folder}/leaving")
-                    return False
-                _row_removed()
-                self._finish(name, how)
-        except FileNotFoundError:  # the folder is gone already
-            self._delete_row(name)
+            lock = Lock(f"{folder}/lock").take()
+        except FileNotFoundError:  # what may be left is a row
+            if self._delete_row(name) == 0:
+                raise VolumeNotFound(f"no such volume: {name}", "it was removed just now") from None
+            return self.known(name) is None
+        with lock:
+            known = self.known(name)
+            if stray and known is not None and not known.anonymous:
+                return False
+            with open(f"{folder}/leaving", "w") as file:
+                file.write(how)
+            _marked()
+            if self._delete_row(name) < 0:  # a container took it just now
+                os.unlink(f"{folder}/leaving")
+                return False
+            _row_removed()
+            self._finish(name, how)
         return True
 
-    def _delete_row(self, name: str) -> None:
-        with self._db:
-            self._db.execute("DELETE FROM volumes WHERE name = ?", (name,))
+    def _delete_row(self, name: str) -> int:
+        """How many rows went: 1 or 0; -1 if a container has the volume."""
+        try:
+            return self._db.execute("DELETE FROM volumes WHERE name = ?", (name,)).rowcount
+        except self._db.IntegrityError:
+            return -1
 
     def _finish(self, name: str, how: str) -> None:
         """Moves a volume without a row away, then deletes it unless the trash keeps it."""
@@ -328,18 +384,6 @@ class Store:
         if how == "delete":
             tree.remove_tree(kept)
 
-    def _settle(self, name: str) -> None:
-        """Finishes a removal that was interrupted after its row was gone."""
-        folder = self.folder(name)
-        try:
-            with Lock(f"{folder}/lock"):
-                if self.known(name) is None:
-                    with open(f"{folder}/leaving") as file:
-                        how = file.read()
-                    self._finish(name, "delete" if how == "delete" else "trash")
-        except FileNotFoundError:
-            return
-
     # -- the trash -------------------------------------------------------------------------
 
     def trash(self) -> list[tuple[str, float]]:
@@ -347,26 +391,34 @@ class Store:
         folder = f"{self.root}/{_TRASH}"
         if not os.path.isdir(folder):
             return []
-        return [(n, os.stat(f"{folder}/{n}").st_mtime) for n in os.listdir(folder) if is_name(n)]
+        found = []
+        for name in filter(is_name, os.listdir(folder)):
+            try:
+                found.append((name, os.stat(f"{folder}/{name}").st_mtime))
+            except FileNotFoundError:  # it was restored, or its time was over
+                continue
+        return found
 
     def restore(self, name: str) -> Volume:
         """Takes a volume out of the trash. VolumeNotFound; VolumeError if the name is taken."""
         kept = f"{self.root}/{_TRASH}/{name}"
-        if not is_name(name) or not os.path.isdir(kept):
+        try:
+            if not is_name(name) or not os.path.isdir(kept):
+                raise FileNotFoundError
+            try:
+                os.unlink(f"{kept}/leaving")
+            except FileNotFoundError:
+                pass
+            paths.renameat2(
+                paths.AT_FDCWD, kept, paths.AT_FDCWD, self.folder(name), paths.RENAME_NOREPLACE
+            )
+        except FileNotFoundError:  # also if another command was faster
             raise VolumeNotFound(
                 f"no such volume in the trash: {name}",
                 "",
                 "pyctr volume ls --trash shows what can be restored",
-            )
-        if os.path.exists(f"{kept}/leaving"):
-            os.unlink(f"{kept}/leaving")
-        try:
-            paths.renameat2(
-                paths.AT_FDCWD, kept, paths.AT_FDCWD, self.folder(name), paths.RENAME_NOREPLACE
-            )
-        except OSError as error:
-            if error.errno != errno.EEXIST:
-                raise
+            ) from None
+        except FileExistsError:
             raise VolumeError(
                 f"cannot restore volume {name}", "another volume has that name now", exit_code=1
             ) from None
@@ -381,7 +433,7 @@ class Store:
         folder = f"{self.root}/{_TRASH}"
         for name in os.listdir(folder) if os.path.isdir(folder) else []:
             if name.startswith(".gone-"):
-                if os.path.isdir(f"/proc/{name.rpartition('-')[2]}"):
+                if process.is_anybody(name.rpartition("-")[2]):
                     continue  # its remover is at work
                 going = f"{folder}/{name}"
             else:

@@ -6,7 +6,7 @@ from cli.options import Command, Parsed, option, several, value
 from cli.shared import TIME, agreed, each, filter_pair, named
 from engine import containers, home, reconcile, stop
 from kernel import signals, units
-from kernel.errors import NotFound
+from kernel.errors import Conflict, NotFound
 
 
 def _stop(parsed: Parsed) -> int:
@@ -76,7 +76,10 @@ def _prune(parsed: Parsed) -> int:
     for one in containers.listing(here):
         if one.status in ("created", "exited") and wanted(one):
             size = tree.disk_usage(here.folder(one.id))
-            remove.remove(here, one.id)
+            try:
+                remove.remove(here, one.id)
+            except (Conflict, NotFound):  # somebody started it just now, or removed it
+                continue
             freed += size
             gone.append(one.id)
     if gone:

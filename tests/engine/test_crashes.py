@@ -47,7 +47,9 @@ def points() -> list[str]:
                    "runtime.filesystem", "volumes.populate"):  # fmt: skip
         importlib.import_module(module)
     rooms = ("engine.", "runtime.", "volumes.")
-    elsewhere = ["EnterNamespace", "AllocateConsole", "Execute.after"]
+    elsewhere = ["EnterNamespace", "AllocateConsole", "Execute.after", "renaming", "attaching"]
+    elsewhere += ["engine.pause.", "engine.reconcile.", "engine.remove.", "engine.stop."]
+    elsewhere += ["engine.erase.locked", "volumes.store.found"]
     elsewhere += ["MountCgroups1"] if cgroups.hierarchies().pure_v2 else []
     return [
         name
