@@ -47,6 +47,9 @@ NOUNS: dict[str, dict[str, str]] = {
         "restore": "Take a volume out of the trash",
         "rm": "Remove volumes",
     },
+    "config": {
+        "show": "Show how this host is configured, and where each value comes from",
+    },
     "system": {
         "completion": "Print a completion script for a shell",
         "info": "Show facts about this host",
