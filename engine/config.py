@@ -167,11 +167,11 @@ def _from_word(key: Key, word: str, source: str) -> tuple[str, ...]:
 def _words(key: Key, shown: str, value: Any, source: str) -> tuple[str, ...]:
     """A value as words; EngineError if it is not of the key's kind."""
     types, expected = _KINDS[key.kind]
-    if not isinstance(value, types) or isinstance(value, bool):
+    if not _is_one_of(value, types):
         raise _wrong(shown, value, source, expected)
     if key.kind == "pairs":
         for name, own in value.items():
-            if not isinstance(own, str | int) or isinstance(own, bool):
+            if not _is_one_of(own, (str, int)):
                 raise _wrong(f"{shown}.{name}", own, source, "text or a whole number")
         return tuple(f"{name}={own}" for name, own in value.items())
     word = str(value)
@@ -185,6 +185,11 @@ def _words(key: Key, shown: str, value: Any, source: str) -> tuple[str, ...]:
     if not word or (key.kind == "path" and not word.startswith("/")):
         raise _wrong(shown, value, source, expected)
     return (word.rstrip("/") or "/",) if key.kind == "path" else (word,)
+
+
+def _is_one_of(value: object, types: tuple[type, ...]) -> bool:
+    """isinstance, but true and false are no numbers."""
+    return isinstance(value, types) and not isinstance(value, bool)
 
 
 def _wrong(shown: str, value: object, source: str, expected: str) -> EngineError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from engine import compose, containers, wire
+from engine import compose, containers, files, wire
 from engine.errors import ContainerConflict, EngineError
 from kernel import sockets, trace
 from runtime import explain, launch
@@ -57,7 +57,7 @@ def start(
             state = fresh.status if fresh else "gone"
             raise ContainerConflict(f"cannot start container {container.name}", f"it is {state}")
         plan = compose.make_plan(home, fresh, console)
-        compose.write_files(home, fresh)
+        files.write(home, fresh)
         launch.preload()
         ours, theirs = sockets.pair()
         from engine import monitor
@@ -124,7 +124,7 @@ def _died(home: Home, container: Container) -> EngineError:
 
 def script(home: Home, container: Container) -> str:
     """`--explain=sh`: a shell script that builds the same container by hand."""
-    compose.write_files(home, container)
+    files.write(home, container)
     return explain.script(compose.make_plan(home, container))
 
 

@@ -41,8 +41,10 @@ def request(parsed: Parsed) -> CreateRequest:
     return CreateRequest(
         image,
         Settings(tuple(command), **decided),  # type: ignore[arg-type]
-        name=parsed.name or "",
+        name=(parsed.name or "").removeprefix("/"),
         entrypoint=None if entrypoint is None else ((entrypoint,) if entrypoint else ()),
         volumes=(*parsed.volume, *parsed.mount, *parsed.tmpfs),
         volumes_from=tuple(parsed.volumes_from),
+        pull=parsed.pull,
+        platform=parsed.platform,
     )

@@ -229,7 +229,7 @@ def test_any_file_is_read_or_refused(text: str) -> None:
         file.write(text)
     try:
         config._from_file(with_file, must_exist=True)
-    except EngineError as error:
-        assert str(error)
+    except EngineError:
+        return
     finally:
         os.unlink(with_file)
