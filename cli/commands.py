@@ -51,6 +51,7 @@ NOUNS: dict[str, dict[str, str]] = {
         "show": "Show how this host is configured, and where each value comes from",
     },
     "system": {
+        "check": "Try what this host offers to containers, and say what is missing",
         "completion": "Print a completion script for a shell",
         "info": "Show facts about this host",
         "inspect": "Show everything about containers, images or volumes",
@@ -58,14 +59,16 @@ NOUNS: dict[str, dict[str, str]] = {
     },
 }
 
-# Containers have many commands, one module for each kind; other nouns have cli.<noun> alone. Each
-# module has a tuple COMMANDS.
-_CONTAINER_MODULES = {
-    "exec": "exec",
-    "files": "commit diff export",
-    "look": "inspect logs ls top",
-    "start": "attach create restart run start",
-    "stop": "kill pause prune rename rm stop unpause wait",
+# A noun's commands are in cli.<noun>, but for these: module of verbs. Each has a tuple COMMANDS.
+_MODULES = {
+    "container": {
+        "container.exec": "exec",
+        "container.files": "commit diff export",
+        "container.look": "inspect logs ls top",
+        "container.start": "attach create restart run start",
+        "container.stop": "kill pause prune rename rm stop unpause wait",
+    },
+    "system": {"check": "check"},
 }
 
 # What is typed without its noun, as with Docker.
@@ -81,6 +84,7 @@ SHORT: dict[str, tuple[str, str]] = {
     "import": ("image", "import"),
     "load": ("image", "load"),
     "tag": ("image", "tag"),
+    "check": ("system", "check"),
     "completion": ("system", "completion"),
     "info": ("system", "info"),
     "inspect": ("system", "inspect"),
@@ -114,8 +118,5 @@ def load(noun: str, verb: str) -> Command:
 
 
 def _module(noun: str, verb: str) -> str:
-    if noun != "container":
-        return noun
-    return next(
-        f"container.{m}" for m, verbs in _CONTAINER_MODULES.items() if verb in verbs.split()
-    )
+    modules = _MODULES.get(noun, {})
+    return next((name for name, verbs in modules.items() if verb in verbs.split()), noun)

@@ -107,10 +107,15 @@ def copy_tree(source_fd: int, target_fd: int) -> None:
     _Copy(target_fd).folder(source_fd, target_fd, "")
 
 
+def clone(source: int, target: int) -> None:
+    """ioctl_ficlone(2): the file ``target`` shares the blocks of ``source`` from now on."""
+    fcntl.ioctl(target, _FICLONE, source)
+
+
 def copy_content(source: int, target: int, size: int) -> None:
     """The bytes of a regular file into an empty one: cloned, or copied extent by extent."""
     try:
-        fcntl.ioctl(target, _FICLONE, source)
+        clone(source, target)
         return
     except OSError as error:
         if error.errno not in _UNSUPPORTED:

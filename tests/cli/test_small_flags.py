@@ -122,8 +122,8 @@ def test_hosts_can_be_added(pyctr: Pyctr, network: str) -> None:
 
 
 def test_resolvers_can_be_given(pyctr: Pyctr) -> None:
-    flags = ("--dns", "10.0.0.53", "--dns", "fd00::53", "--dns-search", "example.org")
-    flags += ("--dns-search", "example.net.", "--dns-option", "ndots:2", "--dns-opt", "rotate")
+    flags = ["--dns", "10.0.0.53", "--dns", "fd00::53", "--dns-search", "example.org"]
+    flags += ["--dns-search", "example.net.", "--dns-option", "ndots:2", "--dns-opt", "rotate"]
     wanted = ["nameserver 10.0.0.53", "nameserver fd00::53", "search example.org example.net",
               "options ndots:2 rotate"]  # fmt: skip
     show = ("base", "cat", "/etc/resolv.conf")
