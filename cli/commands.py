@@ -68,7 +68,7 @@ _MODULES = {
         "container.start": "attach create restart run start",
         "container.stop": "kill pause prune rename rm stop unpause wait",
     },
-    "system": {"check": "check"},
+    "system": {"check": "check", "completion": "completion __complete"},
 }
 
 # What is typed without its noun, as with Docker.
@@ -89,6 +89,7 @@ SHORT: dict[str, tuple[str, str]] = {
     "info": ("system", "info"),
     "inspect": ("system", "inspect"),
     "version": ("system", "version"),
+    "__complete": ("system", "__complete"),  # what completion scripts ask; help does not show it
 }
 
 _SYNONYMS = {"list": "ls", "ps": "ls", "remove": "rm"}

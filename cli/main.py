@@ -19,7 +19,7 @@ _DETAILS = """\
 Containers from namespaces, cgroups and overlayfs, with volumes at their heart.
 """
 _NO_DAEMON = "pyctr has no daemon to connect to: it does its work itself"
-_GLOBAL = options.Command(
+GLOBAL = options.Command(
     "",
     "COMMAND",
     "",
@@ -96,14 +96,14 @@ def tell(error: PyctrError) -> None:
 
 
 def _dispatch(argv: list[str]) -> int:
-    before = options.parse(_GLOBAL, argv)
+    before = options.parse(GLOBAL, argv)
     words = before.words
     if before.version:
         print(f"pyctr version {VERSION}")
         return 0
     if before.help or not words or words[0] == "help":
         return _help(words[1:] if words and words[0] == "help" else words)
-    _choose(before)
+    choose(before)
     noun, verb, length = commands.find(words)
     if not noun:
         return _noun(words)
@@ -120,7 +120,7 @@ def _dispatch(argv: list[str]) -> int:
     return command.run(parsed) or 0
 
 
-def _choose(before: options.Parsed) -> None:
+def choose(before: options.Parsed) -> None:
     """--root and --config, as if the environment said so: the rest reads it there."""
     if before.config is not None:
         os.environ["PYCTR_CONFIG"] = os.path.abspath(before.config)
@@ -143,7 +143,7 @@ def _help(words: list[str]) -> int:
     lines += ["", "All commands, by what they are about:"]
     for noun, verbs in commands.NOUNS.items():
         lines += options.hanging(f"  {noun:<12}", " ".join(verbs))
-    lines += ["", *options.option_lines(_GLOBAL.options)]
+    lines += ["", *options.option_lines(GLOBAL.options)]
     lines += ["", "pyctr COMMAND --help explains a command. Begin with:", ""]
     lines += ["  pyctr run --rm -v data:/data base sh -c 'date >> /data/log; cat /data/log'"]
     print("\n".join(lines))

@@ -10,7 +10,7 @@ from engine.settings import Settings
 from volumes.requests import parse_from, parse_mount, parse_tmpfs
 
 _VOLUMES: tuple[Option, ...] = (
-    several("-v --volume", "SPEC", "Mount a volume (/path, name:/path) or a host folder"
+    several("-v --volume", "VOLUME:PATH", "Mount a volume (/path, name:/path) or a host folder"
             " (/host:/path); :ro makes it read-only", read=readers.volume),
     several("--mount", "SPEC", "The same in words: type=volume|bind|tmpfs,source=...,target=...",
             read=parse_mount),
