@@ -92,6 +92,11 @@ SHORT: dict[str, tuple[str, str]] = {
     "__complete": ("system", "__complete"),  # what completion scripts ask; help does not show it
 }
 
+# Commands that Docker has: whoever types them is told why pyctr does not.
+REFUSED: dict[str, str] = {
+    "container port": "pyctr cannot publish ports yet",
+}
+
 _SYNONYMS = {"list": "ls", "ps": "ls", "remove": "rm"}
 
 
@@ -105,6 +110,15 @@ def find(words: list[str]) -> tuple[str, str, int]:
     if verbs is not None and verb in verbs:
         return first, verb, 2
     return "", "", 0
+
+
+def refusal(words: list[str]) -> tuple[str, str]:
+    """(the command of Docker's that the words mean, why pyctr does not have it), else two ""."""
+    for name, why in REFUSED.items():
+        noun, _, verb = name.partition(" ")
+        if words[:2] == [noun, verb] or (noun == "container" and words[:1] == [verb]):
+            return name, why
+    return "", ""
 
 
 def load(noun: str, verb: str) -> Command:

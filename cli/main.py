@@ -153,6 +153,9 @@ def _help(words: list[str]) -> int:
 def _noun(words: list[str]) -> int:
     """`pyctr container`: its commands; otherwise there is no such command."""
     first = words[0]
+    refused, why = commands.refusal(words)
+    if refused:
+        raise UsageError(f"the command {refused} is not supported", why)
     if first not in commands.NOUNS:
         raise UsageError(f"pyctr has no command {first!r}", "", "see pyctr --help")
     if len(words) > 1 and words[1] not in ("--help", "-h", "help"):

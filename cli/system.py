@@ -90,6 +90,16 @@ COMMANDS: tuple[Command, ...] = (
         at_most=-1,
         examples=("pyctr inspect --format '{{.State.Status}}' web",),
     ),
-    Command("info", "", "Show facts about this host.", _info, (_FORMAT,)),
-    Command("version", "", "Show the version.", _version, (_FORMAT,)),
+    Command(
+        "info",
+        "",
+        "Show facts about this host.",
+        _info,
+        (_FORMAT,),
+        examples=(
+            "pyctr info",
+            "pyctr info --format '{{.RootDir}}'",
+        ),
+    ),
+    Command("version", "", "Show the version.", _version, (_FORMAT,), examples=("pyctr version",)),
 )

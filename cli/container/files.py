@@ -56,6 +56,7 @@ COMMANDS: tuple[Command, ...] = (
         _diff,
         at_least=1,
         at_most=1,
+        examples=("pyctr diff web",),
     ),
     Command(
         "commit",

@@ -212,6 +212,7 @@ COMMANDS: tuple[Command, ...] = (
         ),
         at_least=1,
         at_most=-1,
+        examples=("pyctr start web", "pyctr start --attach greeter"),
     ),
     Command(
         "attach",
@@ -221,6 +222,7 @@ COMMANDS: tuple[Command, ...] = (
         (option("--no-stdin", "Do not attach standard input"),),
         at_least=1,
         at_most=1,
+        examples=("pyctr attach --no-stdin web",),
     ),
     Command(
         "restart",
@@ -230,5 +232,6 @@ COMMANDS: tuple[Command, ...] = (
         (TIME,),
         at_least=1,
         at_most=-1,
+        examples=("pyctr restart --time 2 web",),
     ),
 )  # fmt: skip

@@ -12,7 +12,7 @@ from volumes.requests import parse_from, parse_mount, parse_tmpfs
 _VOLUMES: tuple[Option, ...] = (
     several("-v --volume", "VOLUME:PATH", "Mount a volume (/path, name:/path) or a host folder"
             " (/host:/path); :ro makes it read-only", read=readers.volume),
-    several("--mount", "SPEC", "The same in words: type=volume|bind|tmpfs,source=...,target=...",
+    several("--mount", "SPEC", "The same in words: type=volume|bind|tmpfs,source=FROM,target=PATH",
             read=parse_mount),
     several("--tmpfs", "PATH[:OPTIONS]", "Mount a tmpfs", read=parse_tmpfs),
     several("--volumes-from", "CONTAINER[:ro]", "Mount all volumes of another container",
