@@ -1,6 +1,6 @@
 # The habits of this house. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test lint format docs bench clean
 BIN := .venv/bin
 
 help: ## Show this list
@@ -24,6 +24,10 @@ lint: ## Check style, types and the floors of the house
 format: ## Put the code into shape
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+docs: ## Write docs/docker-differences.md anew from the parser
+	@scripts/setup dev
+	@$(BIN)/python scripts/docs
 
 bench: ## Compare with docker, podman, runc and crun, where they are installed
 	@scripts/setup run

@@ -48,7 +48,11 @@ NOUNS: dict[str, dict[str, str]] = {
         "restore": "Take a volume out of the trash",
         "rm": "Remove volumes",
     },
+    "config": {
+        "show": "Show how this host is configured, and where each value comes from",
+    },
     "system": {
+        "check": "Try what this host offers to containers, and say what is missing",
         "completion": "Print a completion script for a shell",
         "info": "Show facts about this host",
         "inspect": "Show everything about containers, images or volumes",
@@ -56,14 +60,16 @@ NOUNS: dict[str, dict[str, str]] = {
     },
 }
 
-# Containers have many commands, one module for each kind; other nouns have cli.<noun> alone. Each
-# module has a tuple COMMANDS.
-_CONTAINER_MODULES = {
-    "exec": "exec",
-    "files": "commit cp diff export",
-    "look": "inspect logs ls top",
-    "start": "attach create restart run start",
-    "stop": "kill pause prune rename rm stop unpause wait",
+# A noun's commands are in cli.<noun>, but for these: module of verbs. Each has a tuple COMMANDS.
+_MODULES = {
+    "container": {
+        "container.exec": "exec",
+        "container.files": "commit cp diff export",
+        "container.look": "inspect logs ls top",
+        "container.start": "attach create restart run start",
+        "container.stop": "kill pause prune rename rm stop unpause wait",
+    },
+    "system": {"check": "check", "completion": "completion __complete"},
 }
 
 # What is typed without its noun, as with Docker.
@@ -79,10 +85,17 @@ SHORT: dict[str, tuple[str, str]] = {
     "import": ("image", "import"),
     "load": ("image", "load"),
     "tag": ("image", "tag"),
+    "check": ("system", "check"),
     "completion": ("system", "completion"),
     "info": ("system", "info"),
     "inspect": ("system", "inspect"),
     "version": ("system", "version"),
+    "__complete": ("system", "__complete"),  # what completion scripts ask; help does not show it
+}
+
+# Commands that Docker has: whoever types them is told why pyctr does not.
+REFUSED: dict[str, str] = {
+    "container port": "pyctr cannot publish ports yet",
 }
 
 _SYNONYMS = {"list": "ls", "ps": "ls", "remove": "rm"}
@@ -100,6 +113,15 @@ def find(words: list[str]) -> tuple[str, str, int]:
     return "", "", 0
 
 
+def refusal(words: list[str]) -> tuple[str, str]:
+    """(the command of Docker's that the words mean, why pyctr does not have it), else two ""."""
+    for name, why in REFUSED.items():
+        noun, _, verb = name.partition(" ")
+        if words[:2] == [noun, verb] or (noun == "container" and words[:1] == [verb]):
+            return name, why
+    return "", ""
+
+
 def load(noun: str, verb: str) -> Command:
     """The command itself."""
     from importlib import import_module
@@ -112,8 +134,5 @@ def load(noun: str, verb: str) -> Command:
 
 
 def _module(noun: str, verb: str) -> str:
-    if noun != "container":
-        return noun
-    return next(
-        f"container.{m}" for m, verbs in _CONTAINER_MODULES.items() if verb in verbs.split()
-    )
+    modules = _MODULES.get(noun, {})
+    return next((name for name, verbs in modules.items() if verb in verbs.split()), noun)

@@ -165,6 +165,7 @@ COMMANDS: tuple[Command, ...] = (
                     read=filter_pair),
         ),
         at_most=1,
+        examples=("pyctr images", "pyctr image ls --filter dangling=true -q"),
     ),
     Command(
         "image import",
@@ -174,9 +175,11 @@ COMMANDS: tuple[Command, ...] = (
         (_CHANGES, value("-m --message", "TEXT", "A message")),
         at_least=1,
         at_most=2,
+        details="A root file system of Debian, for example:\n"
+        "  mmdebstrap --variant=minbase bookworm - | pyctr image import -c 'CMD bash' - debian",
         examples=(
-            "mmdebstrap --variant=minbase bookworm - | pyctr image import - debian",
-            "pyctr image import -c 'CMD bash' debian.tar debian",
+            "pyctr image import rootfs.tar.gz mine:1.0",
+            "pyctr export web | pyctr image import -c 'CMD sh' - flat",
         ),
     ),
     Command(
@@ -188,7 +191,8 @@ COMMANDS: tuple[Command, ...] = (
             value("-i --input", "FILE", "The archive; standard input if not given", default="-"),
             option("-q --quiet", "Do not show how far it is"),
         ),
-        examples=("docker save debian | pyctr image load",),
+        details="With Docker on the same host: docker save debian | pyctr image load",
+        examples=("pyctr image load --input saved.tar",),
     ),
     Command(
         "image tag",
@@ -197,6 +201,7 @@ COMMANDS: tuple[Command, ...] = (
         _tag,
         at_least=2,
         at_most=2,
+        examples=("pyctr tag base mine:1.0",),
     ),
     Command(
         "image rm",
@@ -206,6 +211,7 @@ COMMANDS: tuple[Command, ...] = (
         (option("-f --force", "Take the name away even if a container uses the image"),),
         at_least=1,
         at_most=-1,
+        examples=("pyctr rmi mine:1.0",),
     ),
     Command(
         "image inspect",
@@ -215,5 +221,6 @@ COMMANDS: tuple[Command, ...] = (
         (value("-f --format", "TEMPLATE", "A Go template, or json"),),
         at_least=1,
         at_most=-1,
+        examples=("pyctr image inspect --format '{{.Id}}' base",),
     ),
 )  # fmt: skip

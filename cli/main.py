@@ -15,16 +15,35 @@ from kernel.errors import PyctrError
 
 VERSION = "0.1.0"
 
-_MAIN = """\
-Usage:  pyctr [--root DIR] COMMAND
-
+_DETAILS = """\
 Containers from namespaces, cgroups and overlayfs, with volumes at their heart.
-
 """
-_GLOBAL = (
-    options.option("--root", "Where everything is kept", kind="value", metavar="DIR"),
-    options.option("-v --version", "Show the version"),
+_NO_DAEMON = "pyctr has no daemon to connect to: it does its work itself"
+GLOBAL = options.Command(
+    "",
+    "COMMAND",
+    "",
+    lambda _parsed: None,
+    (
+        options.value("--root", "FOLDER", "Where everything is kept"),
+        options.value("--config", "FILE", "The configuration of this host"),
+        options.option("-v --version", "Show the version"),
+        options.refused("-c --context", _NO_DAEMON),
+        options.refused("-D --debug", "pyctr run --explain shows every step of a start"),
+        options.refused("-H --host", _NO_DAEMON),
+        options.refused("-l --log-level", "pyctr has no daemon that logs"),
+        options.refused("--tls", _NO_DAEMON),
+        options.refused("--tlscacert", _NO_DAEMON),
+        options.refused("--tlscert", _NO_DAEMON),
+        options.refused("--tlskey", _NO_DAEMON),
+        options.refused("--tlsverify", _NO_DAEMON),
+    ),
+    at_most=-1,
+    verbatim=True,
 )
+# Commands with flags whose default may be configured.
+_CONFIGURED = ("attach", "create", "exec", "run", "start")
+_COMMON = ("run", "create", "start", "stop", "restart", "rm", "ps", "logs", "exec", "commit")
 
 
 def run() -> None:
@@ -77,37 +96,37 @@ def tell(error: PyctrError) -> None:
 
 
 def _dispatch(argv: list[str]) -> int:
-    words = _global_options(list(argv))
-    if words is None:
+    before = options.parse(GLOBAL, argv)
+    words = before.words
+    if before.version:
+        print(f"pyctr version {VERSION}")
         return 0
-    if not words or words[0] in ("help", "--help", "-h"):
-        return _help(words[1:])
+    if before.help or not words or words[0] == "help":
+        return _help(words[1:] if words and words[0] == "help" else words)
+    choose(before)
     noun, verb, length = commands.find(words)
     if not noun:
-        return _unknown(words)
+        return _noun(words)
     command = commands.load(noun, verb)
     parsed = options.parse(command, words[length:])
     if parsed.help:
         print(options.help_text(command), end="")
         return 0
+    parsed.before = before
+    if command.name in _CONFIGURED:
+        from cli import defaults
+
+        defaults.fill(parsed)
     return command.run(parsed) or 0
 
 
-def _global_options(words: list[str]) -> list[str] | None:
-    """Takes --root off the front; None after --version."""
-    while words and words[0].startswith("-") and words[0] not in ("-h", "--help"):
-        word = words.pop(0)
-        name, sign, value = word.partition("=")
-        if word in ("-v", "--version"):
-            print(f"pyctr version {VERSION}")
-            return None
-        if name != "--root":
-            raise UsageError(f"unknown flag: {name}", "", "see pyctr --help")
-        if not sign and not words:
-            raise UsageError("flag needs an argument: --root")
-        os.environ["PYCTR_ROOT"] = os.path.abspath(value if sign else words.pop(0))
-        os.environ.pop("PYCTR_RUN", None)
-    return words
+def choose(before: options.Parsed) -> None:
+    """--root and --config, as if the environment said so: the rest reads it there."""
+    if before.config is not None:
+        os.environ["PYCTR_CONFIG"] = os.path.abspath(before.config)
+    if before.root is not None:
+        os.environ["PYCTR_ROOT"] = os.path.abspath(before.root)
+        os.environ.pop("PYCTR_RUN", None)  # it belongs to another root folder
 
 
 def _help(words: list[str]) -> int:
@@ -116,43 +135,36 @@ def _help(words: list[str]) -> int:
         print(options.help_text(commands.load(noun, verb)), end="")
         return 0
     if words:
-        return _unknown(words)
-    lines = [_MAIN.rstrip("\n"), "", "Common commands:"]
-    for short in (
-        "run",
-        "create",
-        "start",
-        "stop",
-        "restart",
-        "rm",
-        "ps",
-        "logs",
-        "exec",
-        "commit",
-    ):
+        return _noun(words[:2])
+    lines = ["Usage:  pyctr [OPTIONS] COMMAND", "", _DETAILS, "Common commands:"]
+    for short in _COMMON:
         noun, verb = commands.SHORT[short]
         lines.append(f"  {short:<12}{commands.NOUNS[noun][verb]}")
     lines += ["", "All commands, by what they are about:"]
     for noun, verbs in commands.NOUNS.items():
-        lines.append(f"  {noun:<12}{' '.join(verbs)}")
-    lines += ["", "Options:"]
-    lines += [f"  {', '.join(one.names):<16}{one.help}" for one in _GLOBAL]
+        lines += options.hanging(f"  {noun:<12}", " ".join(verbs))
+    lines += ["", *options.option_lines(GLOBAL.options)]
     lines += ["", "pyctr COMMAND --help explains a command. Begin with:", ""]
     lines += ["  pyctr run --rm -v data:/data base sh -c 'date >> /data/log; cat /data/log'"]
     print("\n".join(lines))
     return 0
 
 
-def _unknown(words: list[str]) -> int:
+def _noun(words: list[str]) -> int:
+    """`pyctr container`: its commands; otherwise there is no such command."""
     first = words[0]
-    if first in commands.NOUNS:
-        if len(words) == 1 or words[1] in ("--help", "-h"):
-            print(f"Usage:  pyctr {first} COMMAND\n\nCommands:")
-            for verb, summary in commands.NOUNS[first].items():
-                print(f"  {verb:<12}{summary}")
-            return 0
+    refused, why = commands.refusal(words)
+    if refused:
+        raise UsageError(f"the command {refused} is not supported", why)
+    if first not in commands.NOUNS:
+        raise UsageError(f"pyctr has no command {first!r}", "", "see pyctr --help")
+    if len(words) > 1 and words[1] not in ("--help", "-h", "help"):
         raise UsageError(f"pyctr {first} has no command {words[1]!r}", "", f"see pyctr {first}")
-    raise UsageError(f"pyctr has no command {first!r}", "", "see pyctr --help")
+    lines = [f"Usage:  pyctr {first} COMMAND", "", "Commands:"]
+    lines += [f"  {verb:<12}{summary}" for verb, summary in commands.NOUNS[first].items()]
+    lines += ["", f"pyctr {first} COMMAND --help explains a command."]
+    print("\n".join(lines))
+    return 0
 
 
 if __name__ == "__main__":

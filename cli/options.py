@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 class Option(Record):
     """One flag: ``names`` as typed, short first; ``key`` in the result.
 
-    ``kind`` is flag (true or false), value (the last one counts), list (all of them), or maybe
-    (a value only after ``=``, otherwise ``implied``), or refused: known, not supported, and
-    ``help`` says why. ``read`` turns the word into a value and raises ValueError or a PyctrError.
+    A second long name is an older spelling: it is understood and not shown. ``kind`` is flag (true
+    or false), value (the last one counts), list (all of them), or maybe (a value only after ``=``,
+    otherwise ``implied``), or refused: known, not supported, and ``help`` says why. ``read`` turns
+    the word into a value and raises ValueError or a PyctrError. ``metavar`` also tells completion
+    what to offer (see :mod:`cli.completion`): words in lower case with ``|`` are all that there is.
     """
 
     names: tuple[str, ...]
@@ -35,9 +37,18 @@ class Option(Record):
     implied: str = ""
 
     @property
+    def shown(self) -> tuple[str, ...]:
+        """The names that help shows: the short one if there is one, and the long one."""
+        long = [name for name in self.names if name.startswith("--")]
+        return tuple(name for name in self.names if name not in long[1:])
+
+    @property
     def key(self) -> str:
         """The long name without dashes: ``volumes_from``."""
-        return self.names[-1].lstrip("-").replace("-", "_")
+        for name in self.names:
+            if name.startswith("--"):
+                break
+        return name.lstrip("-").replace("-", "_")
 
 
 class Command(Record):
@@ -62,12 +73,19 @@ class Command(Record):
 
 
 class Parsed:
-    """Values by key (``parsed.name``), the words, and which keys were given."""
+    """Values by key (``parsed.name``), the words, and which keys were given (``parsed.given``).
 
-    def __init__(self, command: Command, values: dict[str, Any], words: list[str]) -> None:
+    ``before`` is what stood before the command: the global flags.
+    """
+
+    def __init__(
+        self, command: Command, values: dict[str, Any], words: list[str], given: frozenset[str]
+    ) -> None:
         self.command = command
         self.values = values
         self.words = words
+        self.given = given
+        self.before: Parsed | None = None
 
     def __getattr__(self, key: str) -> Any:
         try:
@@ -102,10 +120,9 @@ def refused(names: str, why: str) -> Option:
 def parse(command: Command, argv: Sequence[str]) -> Parsed:
     """Reads a command line without the command's name. UsageError names the word at fault."""
     by_name = {name: one for one in (*command.options, HELP) for name in one.names}
-    values: dict[str, Any] = {
-        one.key: ([] if one.kind == "list" else False if one.kind == "flag" else one.default)
-        for one in by_name.values()
-    }
+    by_name.setdefault("-h", HELP)
+    values: dict[str, Any] = {one.key: _unset(one) for one in by_name.values()}
+    given: set[str] = set()
     words: list[str] = []
     rest = list(argv)
     while rest:
@@ -114,9 +131,9 @@ def parse(command: Command, argv: Sequence[str]) -> Parsed:
             words += rest
             break
         if word.startswith("--"):
-            _long(command, by_name, word, rest, values)
+            given.add(_long(command, by_name, word, rest, values))
         elif word.startswith("-") and len(word) > 1:
-            _short(command, by_name, word, rest, values)
+            given |= _short(command, by_name, word, rest, values)
         else:
             words.append(word)
             if command.verbatim:
@@ -124,7 +141,14 @@ def parse(command: Command, argv: Sequence[str]) -> Parsed:
                 break
     if not values["help"]:
         _count(command, words)
-    return Parsed(command, values, words)
+    return Parsed(command, values, words, frozenset(given))
+
+
+def _unset(one: Option) -> Any:
+    """What a flag is that nobody gave."""
+    if one.kind == "list":
+        return []
+    return bool(one.default) if one.kind == "flag" else one.default
 
 
 def _long(
@@ -133,7 +157,8 @@ def _long(
     word: str,
     rest: list[str],
     values: dict[str, Any],
-) -> None:
+) -> str:
+    """Reads one long flag; returns its key."""
     name, sign, value = word.partition("=")
     one = by_name.get(name)
     if one is None:
@@ -146,6 +171,7 @@ def _long(
         _store(command, one, name, value if sign else one.implied, values)
     else:
         _store(command, one, name, value if sign else _next(command, name, rest), values)
+    return one.key
 
 
 def _short(
@@ -154,8 +180,9 @@ def _short(
     word: str,
     rest: list[str],
     values: dict[str, Any],
-) -> None:
-    letters = word[1:]
+) -> set[str]:
+    """Reads a word of short flags; returns their keys."""
+    letters, given = word[1:], set()
     while letters:
         name, letters = f"-{letters[0]}", letters[1:]
         one = by_name.get(name)
@@ -164,15 +191,20 @@ def _short(
             raise _usage(command, f"unknown shorthand flag: {name}{inside}")
         if one.kind == "refused":
             raise _usage(command, f"the flag {name} is not supported", one.help)
+        given.add(one.key)
         if one.kind == "flag":
             if letters.startswith("="):
                 values[one.key] = _boolean(command, name, letters[1:])
-                return
+                break
             values[one.key] = True
+            continue
+        if one.kind == "maybe" and not letters.startswith("="):
+            _store(command, one, name, one.implied, values)
             continue
         value = letters.removeprefix("=") if letters else _next(command, name, rest)
         _store(command, one, name, value, values)
-        return
+        break
+    return given
 
 
 def _next(command: Command, name: str, rest: list[str]) -> str:
@@ -216,7 +248,8 @@ def _close(name: str, by_name: dict[str, Option]) -> str:
 
 
 def _usage(command: Command, what: str, why: str = "") -> UsageError:
-    return UsageError(what, why, f"see pyctr {command.name} --help")
+    name = f"pyctr {command.name}".rstrip()
+    return UsageError(what, why, f"see {name} --help")
 
 
 def help_text(command: Command) -> str:
@@ -227,34 +260,37 @@ def help_text(command: Command) -> str:
     if command.details:
         lines += [command.details.strip(), ""]
     for heading, options in command.groups or (("Options", command.options),):
-        shown = tuple(one for one in options if one.kind != "refused")
-        if shown:
-            lines += [f"{heading}:", *_option_lines(shown), ""]
+        shown = option_lines(options, heading)
+        lines += [*shown, ""] if shown else []
     if command.examples:
         lines += ["Examples:", *(f"  {example}" for example in command.examples), ""]
     return "\n".join(lines)
 
 
-def _option_lines(options: tuple[Option, ...]) -> list[str]:
-    heads = []
+def option_lines(options: tuple[Option, ...], heading: str = "Options") -> list[str]:
+    """The help of flags below a heading; nothing if all are refused."""
+    heads = {}
     for one in options:
-        short = f"{one.names[0]}, " if len(one.names) > 1 else "    "
-        value = f"[={one.metavar}]" if one.kind == "maybe" else f" {one.metavar}".rstrip()
-        heads.append(f"  {short}{one.names[-1]}{value}")
-    width = min(34, max(len(head) for head in heads)) + 2
-    lines = []
-    for head, one in zip(heads, options, strict=True):
-        first, *more = _wrap(one.help, 98 - width)
-        lines.append(f"{head:<{width}}{first}" if len(head) < width else f"{head}  {first}")
-        lines += [" " * width + line for line in more]
+        if one.kind != "refused":
+            short = f"{one.shown[0]}, " if len(one.shown) > 1 else "    "
+            value = f"[={one.metavar}]" if one.kind == "maybe" else f" {one.metavar}".rstrip()
+            heads[f"  {short}{one.shown[-1]}{value}"] = one.help
+    if not heads:
+        return []
+    width = min(34, max(map(len, heads))) + 2
+    lines = [f"{heading}:"]
+    for head, text in heads.items():
+        lines += hanging(f"{head:<{width}}" if len(head) < width else f"{head}  ", text, width)
     return lines
 
 
-def _wrap(text: str, width: int) -> list[str]:
+def hanging(head: str, text: str, width: int = 0) -> list[str]:
+    """Lines of ``head`` and ``text``; further lines are indented by ``width`` (that of head)."""
+    width = width or len(head)
     lines = [""]
     for word in text.split():
-        if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
+        if lines[-1] and width + len(lines[-1]) + 1 + len(word) > 98:
             lines.append(word)
         else:
             lines[-1] = f"{lines[-1]} {word}".strip()
-    return lines
+    return [head + lines[0], *(" " * width + line for line in lines[1:])]

@@ -20,6 +20,12 @@ def warn(sentence: str) -> None:
     print(f"pyctr: warning: {sentence}", file=sys.stderr)
 
 
+def note(sentence: str) -> None:
+    """Says what is under way, where a person looks at it."""
+    if os.isatty(2):
+        print(f"pyctr: {sentence}", file=sys.stderr)
+
+
 def explain(line: str) -> None:
     print(line, file=sys.stderr)
 

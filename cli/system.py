@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from cli import commands, options, output
-from cli.errors import UsageError
+from cli import output
 from cli.main import VERSION
 from cli.options import Command, Parsed, value
 from engine import describe, home, reconcile
@@ -78,99 +77,29 @@ def _version(parsed: Parsed) -> int:
     return 0
 
 
-_BASH = """\
-# Completion of pyctr for {shell}. Load it with: source <(pyctr completion {shell})
-_pyctr() {{
-    local cur=${{COMP_WORDS[COMP_CWORD]}} line="${{COMP_WORDS[*]:1:COMP_CWORD-1}}"
-    local verb=${{COMP_WORDS[1]}} words=""
-    case "$verb" in {nouns}) verb="$verb ${{COMP_WORDS[2]}}" ;; esac
-    if [ "$COMP_CWORD" -eq 1 ]; then
-        words="{first}"
-    else
-        case "$verb" in
-{cases}
-        esac
-        if [[ "$cur" != -* ]]; then
-            case "$verb" in
-            run|create|rmi|tag|"image "*|"container run"|"container create")
-                words=$(pyctr image ls --format '{{{{.Repository}}}}:{{{{.Tag}}}}' 2>/dev/null) ;;
-            "volume rm"|"volume inspect")
-                words=$(pyctr volume ls -q 2>/dev/null) ;;
-            {nouns}|"{nouns_only} ")
-                ;;
-            *)
-                words=$(pyctr ps -a --format '{{{{.Names}}}}' 2>/dev/null) ;;
-            esac
-        fi
-    fi
-    [ "$COMP_CWORD" -eq 2 ] && case "${{COMP_WORDS[1]}}" in
-{verbs}
-    esac
-    COMPREPLY=($(compgen -W "$words" -- "$cur"))
-}}
-complete -o default -F _pyctr pyctr
-"""
-
-
-def _completion(parsed: Parsed) -> int:
-    shell = parsed.words[0]
-    if shell not in ("bash", "zsh"):
-        raise UsageError(f"shell {shell!r} is not supported", "pyctr knows bash and zsh")
-    if shell == "zsh":
-        print("autoload -U +X bashcompinit && bashcompinit")
-    print(completion_script(shell), end="")
-    return 0
-
-
-def completion_script(shell: str) -> str:
-    """A script for the shell, made of what :mod:`cli.commands` knows."""
-    cases = []
-    for name, (noun, verb) in commands.SHORT.items():
-        cases.append(f'            "{name}"|"{noun} {verb}") words="{_flags(noun, verb)}" ;;')
-    for noun, verbs in commands.NOUNS.items():
-        for verb in verbs:
-            if (noun, verb) not in commands.SHORT.values():
-                cases.append(f'            "{noun} {verb}") words="{_flags(noun, verb)}" ;;')
-    verbs_of = [
-        f'        {noun}) words="{" ".join(verbs)}" ;;' for noun, verbs in commands.NOUNS.items()
-    ]
-    return _BASH.format(
-        shell=shell,
-        nouns="|".join(commands.NOUNS),
-        nouns_only=next(iter(commands.NOUNS)),
-        first=" ".join([*commands.SHORT, *commands.NOUNS]),
-        cases="\n".join(cases),
-        verbs="\n".join(verbs_of),
-    )
-
-
-def _flags(noun: str, verb: str) -> str:
-    command = commands.load(noun, verb)
-    return " ".join(one.names[-1] for one in (*command.options, options.HELP))
-
-
 _FORMAT = value("-f --format", "TEMPLATE", "A Go template, or json")
 
 COMMANDS: tuple[Command, ...] = (
     Command(
         "inspect",
-        "NAME [NAME...]",
+        "OBJECT [OBJECT...]",
         "Show everything about containers, images or volumes, as JSON.",
         _inspect,
-        (_FORMAT, value("--type", "KIND", "container, image or volume", read=_kind)),
+        (_FORMAT, value("--type", "container|image|volume", "Only this kind", read=_kind)),
         at_least=1,
         at_most=-1,
         examples=("pyctr inspect --format '{{.State.Status}}' web",),
     ),
-    Command("info", "", "Show facts about this host.", _info, (_FORMAT,)),
-    Command("version", "", "Show the version.", _version, (_FORMAT,)),
     Command(
-        "completion",
-        "bash|zsh",
-        "Print a completion script for a shell.",
-        _completion,
-        at_least=1,
-        at_most=1,
-        examples=("source <(pyctr completion bash)",),
+        "info",
+        "",
+        "Show facts about this host.",
+        _info,
+        (_FORMAT,),
+        examples=(
+            "pyctr info",
+            "pyctr info --format '{{.RootDir}}'",
+        ),
     ),
+    Command("version", "", "Show the version.", _version, (_FORMAT,), examples=("pyctr version",)),
 )

@@ -179,6 +179,7 @@ COMMANDS: tuple[Command, ...] = (
             several("-f --filter", "KEY=VALUE", "Show only what fits: dangling, driver, label,"
                     " name", read=filter_pair),
         ),
+        examples=("pyctr volume ls", "pyctr volume ls --trash"),
     ),
     Command(
         "volume inspect",
@@ -188,6 +189,7 @@ COMMANDS: tuple[Command, ...] = (
         (value("-f --format", "TEMPLATE", "A Go template, or json"),),
         at_least=1,
         at_most=-1,
+        examples=("pyctr volume inspect --format '{{.Mountpoint}}' dbdata",),
     ),
     Command(
         "volume rm",
@@ -197,6 +199,7 @@ COMMANDS: tuple[Command, ...] = (
         (option("-f --force", "A volume that is not there is no error"),),
         at_least=1,
         at_most=-1,
+        examples=("pyctr volume rm dbdata",),
     ),
     Command(
         "volume restore",
@@ -208,6 +211,7 @@ COMMANDS: tuple[Command, ...] = (
         details="An anonymous volume goes to the trash when `pyctr rm` removes its last "
         "container,\n"
         "and stays there for a day (PYCTR_VOLUME_TRASH=3d, or 0 for no trash).",
+        examples=("pyctr volume restore $(pyctr volume ls --trash -q)",),
     ),
     Command(
         "volume prune",
@@ -219,5 +223,6 @@ COMMANDS: tuple[Command, ...] = (
             option("-f --force", "Do not ask"),
             several("--filter", "label=KEY[=VALUE]", "Only those that fit", read=filter_pair),
         ),
+        examples=("pyctr volume prune --force",),
     ),
 )  # fmt: skip

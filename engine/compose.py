@@ -1,7 +1,7 @@
 """A container becomes an OCI runtime specification, and that a plan.
 
-Pure but for the three small files (hosts, hostname, resolv.conf) that :func:`write_files` makes
-anew for each start. Field names are those of the specification.
+Pure: the three small files (hosts, hostname, resolv.conf) that it mounts are written by
+:mod:`engine.files`. Field names are those of the specification.
 
 Source: OCI runtime specification 1.2, config.md and config-linux.md; Docker's defaults.
 """
@@ -28,13 +28,6 @@ if TYPE_CHECKING:
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PERIOD = 100_000  # microseconds, of a CPU quota
 _FILES = ("resolv.conf", "hostname", "hosts")
-_HOSTS = """127.0.0.1\tlocalhost
-::1\tlocalhost ip6-localhost ip6-loopback
-fe00::\tip6-localnet
-ff00::\tip6-mcastprefix
-ff02::1\tip6-allnodes
-ff02::2\tip6-allrouters
-"""
 
 
 def make_plan(
@@ -220,22 +213,3 @@ def _entry(mount: Mount, kind: str, source: str, options: list[str]) -> dict[str
         "source": source,
         "options": options,
     }
-
-
-def write_files(home: Home, container: Container) -> None:
-    """hosts, hostname and resolv.conf of a container, as this start needs them."""
-    folder, name = home.folder(container.id), hostname(container)
-    host = container.settings.network == "host"
-    hosts = _read("/etc/hosts") if host else f"{_HOSTS}127.0.1.1\t{name}\n"
-    resolv = _read("/etc/resolv.conf") if host else "# this container has no network\n"
-    for file, content in zip(_FILES, (resolv, f"{name}\n", hosts), strict=True):
-        with open(f"{folder}/{file}", "w") as out:
-            out.write(content)
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path) as file:
-            return file.read()
-    except OSError:
-        return ""

@@ -53,7 +53,9 @@ _FORBIDDEN = ("/proc", "/sys", "/dev")
 class CreateRequest(Record):
     """What a person asked for; ``settings.args`` holds only the command given.
 
-    ``entrypoint`` is None where the image's own counts, () where it was cleared.
+    ``entrypoint`` is None where the image's own counts, () where it was cleared. ``pull`` is
+    missing or never (then ``base`` is not made either); ``platform`` is "" or what the image must
+    be for (:mod:`images.platforms`).
     """
 
     image: str
@@ -62,16 +64,26 @@ class CreateRequest(Record):
     entrypoint: tuple[str, ...] | None = None
     volumes: tuple[Request, ...] = ()
     volumes_from: tuple[From, ...] = ()
+    pull: str = "missing"
+    platform: str = ""
 
 
-def create(home: Home, request: CreateRequest, warn: Callable[[str], None]) -> Container:
-    """Makes a container; ``warn`` gets sentences for the person. Nothing is left of a failure."""
+def create(
+    home: Home,
+    request: CreateRequest,
+    warn: Callable[[str], None],
+    tell: Callable[[str], None] | None = None,
+) -> Container:
+    """Makes a container; ``warn`` gets sentences for the person. Nothing is left of a failure.
+
+    ``tell`` is told what takes a while, such as an image that has to be made first.
+    """
     if request.name and not containers.is_name(request.name):
         raise EngineError(
             f"invalid container name {request.name!r}",
             "it is made of a-z A-Z 0-9 _ . - and begins with a letter or digit",
         )
-    image = home.images.resolve(request.image)
+    image = _image(home, request, tell)
     settings = complete(request, image)
     sources = [_source(home, one.container) for one in request.volumes_from]
     mounts = volume_plan.plan(
@@ -102,6 +114,19 @@ def create(home: Home, request: CreateRequest, warn: Callable[[str], None]) -> C
             erase(home, made, volumes="free")
             raise
     return made.replace(status="created", pid=0, start_time=0)
+
+
+def _image(home: Home, request: CreateRequest, tell: Callable[[str], None] | None) -> Image:
+    image = home.images.resolve(request.image, make=request.pull != "never", tell=tell)
+    if request.platform:
+        from images import platforms
+
+        own, wanted = platforms.of(image.config), platforms.parse(request.platform)
+        if own != wanted:
+            raise EngineError(
+                f"cannot use image {request.image}", f"it is for {own}, not for {wanted}"
+            )
+    return image
 
 
 def complete(request: CreateRequest, image: Image) -> Settings:

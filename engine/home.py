@@ -1,7 +1,9 @@
 """Where pyctr lives on this host: folders, the database, and the stores below them.
 
-    /var/lib/pyctr/   PYCTR_ROOT or --root: state.db, images, volumes, containers
-    /run/pyctr/<id>/  PYCTR_RUN: what is gone after a reboot; another root has another run folder
+    /var/lib/pyctr/   or another root folder: state.db, images, volumes, containers
+    /run/pyctr/<id>/  what is gone after a reboot; another root folder has another run folder
+
+Which folders these are is configured (:mod:`engine.config`).
 
 SQLite in WAL mode is the truth. A commit does not wait for the disk (synchronous=NORMAL): after a
 power failure the last seconds may be missing, which volumes survive (see volumes.store). The
@@ -16,9 +18,9 @@ from __future__ import annotations
 
 import os
 
+from engine import config
 from engine.errors import EngineError
 from images import store as image_store
-from kernel.digest import fingerprint
 from kernel.locks import Lock
 from volumes import store as volume_store
 
@@ -26,8 +28,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
 
-DEFAULT_ROOT = "/var/lib/pyctr"
-DEFAULT_RUN = "/run/pyctr"
 _VERSION = 2
 
 CONTAINERS = """
@@ -69,9 +69,10 @@ ALTER TABLE containers ADD COLUMN health TEXT NOT NULL DEFAULT '';
 class Home:
     """One root folder: `db`, `images` and `volumes` are opened when they are first needed."""
 
-    def __init__(self, root: str, run: str) -> None:
+    def __init__(self, root: str, run: str, trash_age: float = volume_store.A_DAY) -> None:
         self.root = root
         self.run = run
+        self.trash_age = trash_age  # seconds
         self._db: sqlite3.Connection | None = None
 
     @property
@@ -89,7 +90,7 @@ class Home:
     @property
     def volumes(self) -> volume_store.Store:
         """The volume store."""
-        return volume_store.Store(self.root, self.db)
+        return volume_store.Store(self.root, self.db, self.trash_age)
 
     @property
     def filters(self) -> str:
@@ -114,18 +115,10 @@ class Home:
             self._db = None
 
 
-def find(root: str = "") -> Home:
-    """The home that ``root``, PYCTR_ROOT and PYCTR_RUN choose."""
-    chosen = root or os.environ.get("PYCTR_ROOT") or DEFAULT_ROOT
-    chosen = os.path.abspath(chosen)
-    run = "" if root else os.environ.get("PYCTR_RUN") or ""
-    if not run:
-        run = DEFAULT_RUN if chosen == DEFAULT_ROOT else f"{DEFAULT_RUN}-{_short(chosen)}"
-    return Home(chosen, run)
-
-
-def _short(path: str) -> str:
-    return fingerprint(path.encode()).hex()[:12]
+def find() -> Home:
+    """The home that the configuration chooses: environment, file, or what is built in."""
+    chosen = config.current()
+    return Home(chosen.root, chosen.run, chosen.trash_age)
 
 
 _F_OFD_SETLK = 37  # fcntl(2), linux/fcntl.h

@@ -14,7 +14,7 @@ import os
 import select
 import time
 
-from engine import compose, containers, reconcile, skeleton
+from engine import compose, containers, files, locks, reconcile, skeleton
 from engine.errors import ContainerConflict, ContainerNotFound, EngineError
 from kernel import process
 from overlay.union import Union
@@ -99,12 +99,14 @@ class Rootfs:
         """None if it was started before we had its lock."""
         home, container = self._home, self.container
         if self._writing:
-            self._locks.append(home.lock(container.id).__enter__())
-            fresh = containers.get(home, container.id)
-            if fresh is None or fresh.status in containers.ALIVE:
+            held = locks.alone(home, container).take()
+            self._locks.append(held)
+            if held.container.status in containers.ALIVE:
                 self._locks.pop().__exit__()
                 return None
-            container = self.container = fresh
+            container = self.container = held.container
+        else:
+            self._locks.append(locks.reading(home, container).take())
         if container.status in ("creating", "removing"):
             raise ContainerConflict(
                 f"cannot open the files of container {container.name}", f"it is {container.status}"
@@ -116,7 +118,7 @@ class Rootfs:
                 self._locks.append(home.volumes.lock(mount.source).__enter__())
         folder = home.folder(container.id)
         if self._writing and not os.path.exists(f"{folder}/hosts"):
-            compose.write_files(home, container)
+            files.write(home, container)
         entries = compose.file_mounts(home, container, mounts)
         spec = {
             "root": {"readonly": container.settings.readonly},

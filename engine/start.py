@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from engine import compose, containers, locks, reconcile, wire
+from engine import compose, containers, files, locks, reconcile, wire
 from engine.errors import ContainerConflict, EngineError
 from kernel import sockets, trace
 from runtime import explain, launch
@@ -94,7 +94,7 @@ def _fork(
             f"cannot start container {container.name}", "its files are gone", "pyctr rm it"
         )
     plan = compose.make_plan(home, container, console)
-    compose.write_files(home, container)
+    files.write(home, container)
     launch.preload()
     ours, theirs = sockets.pair()
     from engine import monitor
@@ -150,7 +150,7 @@ def _died(home: Home, container: Container) -> EngineError:
 
 def script(home: Home, container: Container) -> str:
     """`--explain=sh`: a shell script that builds the same container by hand."""
-    compose.write_files(home, container)
+    files.write(home, container)
     return explain.script(compose.make_plan(home, container))
 
 

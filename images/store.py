@@ -115,14 +115,19 @@ class Store:
                 f"no such image: {image_id[:12]}", "it was removed just now"
             ) from None
 
-    def resolve(self, text: str) -> Image:
+    def resolve(
+        self, text: str, *, make: bool = True, tell: Callable[[str], None] | None = None
+    ) -> Image:
         """The image that a person means by a name or (the beginning of) an id.
 
-        The embedded image ``base`` is made when it is asked for and not there. ImageNotFound.
+        With ``make`` the embedded image ``base`` is made when it is asked for and not there;
+        ``tell`` is told so. ImageNotFound.
         """
-        return self.get(self.find(text))
+        return self.get(self.find(text, make=make, tell=tell))
 
-    def find(self, text: str) -> str:
+    def find(
+        self, text: str, *, make: bool = True, tell: Callable[[str], None] | None = None
+    ) -> str:
         """The id of :meth:`resolve`."""
         found = self._by_name(text) or self._by_id(text)
         if found:
@@ -131,9 +136,11 @@ class Store:
             name = str(references.parse(text))
         except ImageError:
             raise self._missing(text) from None
-        if name == BASE:
+        if name == BASE and make:
             from images import base
 
+            if tell is not None:
+                tell("making the image base of this machine's busybox")
             return base.add(self)
         raise self._missing(text)
 

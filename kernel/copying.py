@@ -291,6 +291,11 @@ def make_way(folder: int, name: str, kind: int) -> int:
     return -1
 
 
+def clone(source: int, target: int) -> None:
+    """ioctl_ficlone(2): the file ``target`` shares the blocks of ``source`` from now on."""
+    fcntl.ioctl(target, _FICLONE, source)
+
+
 def copy_content(
     source: int, target: int, size: int, told: Callable[[int], None] | None = None
 ) -> None:
@@ -300,7 +305,7 @@ def copy_content(
     """
     done = told or (lambda _size: None)
     try:
-        fcntl.ioctl(target, _FICLONE, source)
+        clone(source, target)
         done(size)
         return
     except OSError as error:

@@ -35,12 +35,13 @@ from _signal import (
 __all__ = [
     "SIGCHLD", "SIGCONT", "SIGHUP", "SIGINT", "SIGKILL", "SIGPIPE", "SIGQUIT", "SIGSTOP",
     "SIGTERM", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGXFSZ",
-    "SIG_BLOCK", "SIG_DFL", "SIG_IGN", "SIG_SETMASK", "name", "number", "pthread_sigmask",
+    "SIG_BLOCK", "SIG_DFL", "SIG_IGN", "SIG_SETMASK", "name", "names", "number", "pthread_sigmask",
     "set_wakeup_fd", "signal",
 ]  # fmt: skip
 
 
-def _names() -> dict[str, int]:
+def names() -> dict[str, int]:
+    """Every signal of this machine: ``SIGTERM`` to its number."""
     return {
         key: int(value)
         for key, value in vars(_signal).items()
@@ -57,7 +58,7 @@ def number(word: str) -> int:
         for mark in "+-":
             if mark in base:
                 base, sign, offset = base.partition(mark)
-        found = _names().get(f"SIG{base}")
+        found = names().get(f"SIG{base}")
         if found is None or not offset.isdigit() or (sign and base not in ("RTMIN", "RTMAX")):
             raise ValueError(f"unknown signal {word!r}")
         value = found + int(f"{sign}{offset}")
@@ -68,4 +69,4 @@ def number(word: str) -> int:
 
 def name(value: int) -> str:
     """``SIGTERM`` for 15; the number itself where there is no name."""
-    return next((key for key, own in _names().items() if own == value), str(value))
+    return next((key for key, own in names().items() if own == value), str(value))

@@ -46,6 +46,7 @@ def home_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     os.chmod(root, 0o711)
     monkeypatch.setenv("PYCTR_ROOT", root)
     monkeypatch.setenv("PYCTR_RUN", run)
+    monkeypatch.setenv("PYCTR_CONFIG", "/dev/null")  # not that of the host
     yield root
     left = [line for line in _mount_points() if root in line or run in line]
     remove_tree(root)

@@ -12,7 +12,7 @@ the removal. A folder without a row is never swept: it is adopted again, unless 
 that its removal was under way. A volume is made under another name and renamed when complete.
 
 Retirement: an anonymous volume whose last container is removed goes to the trash for a day
-(``PYCTR_VOLUME_TRASH``, a duration; 0 for none). Explicit removal frees at once.
+(configurable; 0 for none). Explicit removal frees at once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import time
 
-from kernel import paths, process, quickjson, trace, tree, units
+from kernel import paths, process, quickjson, trace, tree
 from kernel.locks import Lock
 from kernel.record import Record
 from volumes.errors import VolumeError, VolumeInUse, VolumeNotFound
@@ -62,7 +62,7 @@ _row_removed = trace.point("volumes.store.row_removed")
 _moved = trace.point("volumes.store.moved")
 
 _TRASH = ".trash"
-_A_DAY = "24h"
+A_DAY = 86400.0  # seconds
 
 
 class Volume(Record):
@@ -75,11 +75,12 @@ class Volume(Record):
 
 
 class Store:
-    """Volumes below one root folder."""
+    """Volumes below one root folder; the trash keeps what was retired for ``trash_age`` seconds."""
 
-    def __init__(self, root: str, db: sqlite3.Connection) -> None:
+    def __init__(self, root: str, db: sqlite3.Connection, trash_age: float = A_DAY) -> None:
         self.root = f"{root}/volumes"
         self._db = db
+        self._trash_age = trash_age
 
     def folder(self, name: str) -> str:
         """Everything of a volume."""
@@ -317,7 +318,7 @@ class Store:
 
     def retire(self, names: Iterable[str]) -> list[str]:
         """Sends volumes that no container has to the trash; returns those that went."""
-        how = "trash" if trash_seconds() > 0 else "delete"
+        how = "trash" if self._trash_age > 0 else "delete"
         return [name for name in names if self._went(name, how)]
 
     def free(self, names: Iterable[str]) -> list[str]:
@@ -427,7 +428,7 @@ class Store:
 
     def empty_trash(self, older_than: float | None = None) -> int:
         """Deletes what is in the trash longer than its time (or ``older_than``); returns bytes."""
-        patience = trash_seconds() if older_than is None else older_than
+        patience = self._trash_age if older_than is None else older_than
         freed = 0
         deadline = time.time() - patience
         folder = f"{self.root}/{_TRASH}"
@@ -448,15 +449,6 @@ class Store:
                 freed += tree.disk_usage(going)
             tree.remove_tree(going)
         return freed
-
-
-def trash_seconds() -> float:
-    """How long a retired volume can be restored (``PYCTR_VOLUME_TRASH``), in seconds."""
-    word = os.environ.get("PYCTR_VOLUME_TRASH") or _A_DAY
-    try:
-        return units.parse_duration(word)
-    except ValueError as error:
-        raise VolumeError("PYCTR_VOLUME_TRASH is wrong", str(error)) from None
 
 
 def new_name() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cli import terminal
-from cli.creation import readers
+from cli.creation import keyvalue, readers
 from cli.errors import UsageError
 from cli.options import Command, Parsed, option, several, value
 from cli.shared import EXPLAIN, explain, need_terminal
@@ -21,10 +21,9 @@ def _exec(parsed: Parsed) -> int:
     word, *args = parsed.words
     if parsed.interactive and parsed.tty and not parsed.detach:
         need_terminal()
-    env = [entry for path in parsed.env_file for entry in readers.env_file(path)]
     wanted = ExecRequest(
         tuple(args),
-        (*env, *map(readers.env_entry, parsed.env)),
+        (*keyvalue.environment(parsed.env_file), *map(readers.env_entry, parsed.env)),
         parsed.workdir or "",
         parsed.user or "",
         parsed.tty,

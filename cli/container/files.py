@@ -157,6 +157,7 @@ is written ./name or /folder/name.""",
         _diff,
         at_least=1,
         at_most=1,
+        examples=("pyctr diff web",),
     ),
     Command(
         "commit",

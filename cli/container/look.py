@@ -169,6 +169,10 @@ COMMANDS: tuple[Command, ...] = (
         ),
         details="Filters: id, name, label, status, exited, ancestor, volume, network.",
         verb="ls",
+        examples=(
+            "pyctr ps -a",
+            "pyctr ps --filter status=running --format '{{.Names}} {{.Status}}'",
+        ),
     ),
     Command(
         "inspect",
@@ -195,6 +199,11 @@ COMMANDS: tuple[Command, ...] = (
         ),
         at_least=1,
         at_most=1,
+        examples=(
+            "pyctr logs --tail 5 web",
+            "pyctr logs --follow --timestamps web",
+            "pyctr logs --since 10m web",
+        ),
     ),
     Command(
         "top",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from cli import terminal
 from cli.creation import request
 from cli.errors import UsageError
 from cli.options import Command, Parsed, option
-from cli.shared import EXPLAIN, TIME, each, explain, named, need_terminal, warn
+from cli.shared import EXPLAIN, TIME, each, explain, named, need_terminal, note, warn
 from engine import attach, containers, create, home, reconcile, start, stop
 from engine.attach import Streams
 from kernel.errors import NotFound, PyctrError
@@ -22,17 +21,24 @@ if TYPE_CHECKING:
 
 
 def _make(here: Home, parsed: Parsed) -> Container:
-    if parsed.cidfile and os.path.exists(parsed.cidfile):
-        raise UsageError(f"the file {parsed.cidfile} exists already", "remove it first")
+    if not parsed.cidfile:
+        return _made(here, parsed)
+    from cli.creation.cidfile import CidFile
+
+    with CidFile(parsed.cidfile) as cidfile:
+        made = _made(here, parsed)
+        cidfile.write(made.id)
+        return made
+
+
+def _made(here: Home, parsed: Parsed) -> Container:
+    if parsed.disable_content_trust:
+        warn("--disable-content-trust is of the past: nothing is ever signed or verified")
     try:
-        made = create.create(here, request.request(parsed), warn)
+        return create.create(here, request.request(parsed), warn, None if parsed.quiet else note)
     except NotFound as error:
         error.exit_code = 125
         raise
-    if parsed.cidfile:
-        with open(parsed.cidfile, "w") as file:
-            file.write(made.id)
-    return made
 
 
 def _create(parsed: Parsed) -> int:
@@ -206,6 +212,7 @@ COMMANDS: tuple[Command, ...] = (
         ),
         at_least=1,
         at_most=-1,
+        examples=("pyctr start web", "pyctr start --attach greeter"),
     ),
     Command(
         "attach",
@@ -215,6 +222,7 @@ COMMANDS: tuple[Command, ...] = (
         (option("--no-stdin", "Do not attach standard input"),),
         at_least=1,
         at_most=1,
+        examples=("pyctr attach --no-stdin web",),
     ),
     Command(
         "restart",
@@ -224,5 +232,6 @@ COMMANDS: tuple[Command, ...] = (
         (TIME,),
         at_least=1,
         at_most=-1,
+        examples=("pyctr restart --time 2 web",),
     ),
 )  # fmt: skip

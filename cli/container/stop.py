@@ -97,6 +97,7 @@ COMMANDS: tuple[Command, ...] = (
         (TIME,),
         at_least=1,
         at_most=-1,
+        examples=("pyctr stop web", "pyctr stop --time 2 web"),
     ),
     Command(
         "kill",
@@ -114,6 +115,7 @@ COMMANDS: tuple[Command, ...] = (
         ),
         at_least=1,
         at_most=-1,
+        examples=("pyctr kill web", "pyctr kill --signal HUP web"),
     ),
     Command(
         "rm",
@@ -128,6 +130,7 @@ COMMANDS: tuple[Command, ...] = (
         at_most=-1,
         details="Without -v an anonymous volume whose last container goes can be restored for a"
         " day:\npyctr volume restore NAME. Named volumes stay in any case.",
+        examples=("pyctr rm --force web", "pyctr rm -v greeter"),
     ),
     Command(
         "wait",
@@ -136,13 +139,17 @@ COMMANDS: tuple[Command, ...] = (
         _wait,
         at_least=1,
         at_most=-1,
+        examples=("pyctr wait greeter",),
     ),
     Command("rename", "CONTAINER NAME", "Give a container another name.", _rename,
-            at_least=2, at_most=2),
+            at_least=2, at_most=2,
+            examples=("pyctr rename web shop",)),
     Command("pause", "CONTAINER [CONTAINER...]", "Stop all processes of containers where they are.",
-            _pause, at_least=1, at_most=-1),
+            _pause, at_least=1, at_most=-1,
+            examples=("pyctr pause web",)),
     Command("unpause", "CONTAINER [CONTAINER...]", "Let paused containers go on.", _unpause,
-            at_least=1, at_most=-1),
+            at_least=1, at_most=-1,
+            examples=("pyctr unpause web",)),
     Command(
         "container prune",
         "",
@@ -152,5 +159,6 @@ COMMANDS: tuple[Command, ...] = (
             option("-f --force", "Do not ask"),
             several("--filter", "label=KEY[=VALUE]", "Only those that fit", read=filter_pair),
         ),
+        examples=("pyctr container prune --force",),
     ),
 )  # fmt: skip

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
-from cli.creation import readers
+from cli.creation import keyvalue, readers
+from cli.errors import UsageError
 from cli.options import Option, Parsed, option, several, value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+
+def _pull(text: str) -> str:
+    if text == "always":
+        raise UsageError("--pull always is not supported yet", "pyctr cannot pull from a registry")
+    if text not in ("missing", "never"):
+        raise ValueError("it is missing or never")
+    return text
+
+
+def _platform(text: str) -> str:
+    from images import platforms
+
+    return str(platforms.parse(text))
+
+
+def _trust(text: str) -> str:
+    if text.lower() not in ("true", "1", "t"):
+        raise UsageError("content trust is not supported", "nothing is signed or verified")
+    return text
+
 
 OPTIONS: tuple[Option, ...] = (
     value("--name", "NAME", "Name the container"),
@@ -20,18 +42,26 @@ OPTIONS: tuple[Option, ...] = (
     value("-u --user", "USER[:GROUP]", "Run as this user", read=readers.user, default=""),
     several("--group-add", "GROUP", "Further groups"),
     value("--entrypoint", "COMMAND", "Instead of the image's entrypoint"),
-    several("-l --label", "KEY=VALUE", "Attach a label", read=readers.pair),
+    several("-l --label", "KEY=VALUE", "Attach a label", read=readers.label),
+    several("--label-file", "FILE", "Read labels from a file"),
     value("--stop-signal", "SIGNAL", "The signal that asks it to stop", read=readers.signal,
           default=""),
-    value("--stop-timeout", "SECONDS", "Patience before it is killed", read=readers.positive,
-          default=10),
+    value("--stop-timeout", "SECONDS", "Patience before it is killed; -1 waits for ever",
+          read=readers.seconds, default=10.0),
     value("--cidfile", "FILE", "Write the container's id to a file"),
+    value("--pull", "missing|never", "never: only an image that is here; base is not made of this"
+          " machine's busybox", read=_pull, default="missing"),
+    option("-q --quiet", "Do not say that an image is being made"),
+    value("--platform", "SYSTEM/ARCHITECTURE", "Only if the image is for this platform",
+          read=_platform, default=""),
+    option("--disable-content-trust", "Nothing is verified; this is always so", kind="maybe",
+           metavar="true", implied="true", read=_trust),
 )  # fmt: skip
 
 
 def settings(parsed: Parsed) -> dict[str, Any]:
     """The settings that these flags decide."""
-    env = [entry for path in parsed.env_file for entry in readers.env_file(path)]
+    env = keyvalue.environment(parsed.env_file)
     return {
         "env": (*env, *map(readers.env_entry, parsed.env)),
         "working_dir": parsed.workdir,
@@ -40,7 +70,7 @@ def settings(parsed: Parsed) -> dict[str, Any]:
         "tty": parsed.tty,
         "stdin_open": parsed.interactive,
         "auto_remove": parsed.rm,
-        "labels": dict(parsed.label),
+        "labels": keyvalue.labels(parsed.label_file) | dict(parsed.label),
         "stop_signal": parsed.stop_signal,
-        "stop_timeout": float(parsed.stop_timeout),
+        "stop_timeout": parsed.stop_timeout,
     }

@@ -3,17 +3,81 @@
 from __future__ import annotations
 
 from cli.creation import readers
-from cli.options import Option, Parsed, value
+from cli.errors import UsageError
+from cli.options import Option, Parsed, refused, several, value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_DOMAIN_MAX = 255
+
+
+def address(text: str) -> str:
+    """An IPv4 or IPv6 address, as it was written."""
+    from _socket import AF_INET, AF_INET6, inet_pton
+
+    try:
+        inet_pton(AF_INET6 if ":" in text else AF_INET, text)
+    except OSError:
+        raise ValueError(f"{text!r} is not an IP address") from None
+    return text
+
+
+def extra_host(text: str) -> str:
+    """``name:address`` or ``name=address``, an IPv6 address also in brackets; made the first."""
+    name, sign, word = text.partition("=" if "=" in text else ":")
+    if not sign or not name or not word or not readers.is_host_name(name):
+        raise ValueError("write name:address, for example db:10.0.0.7 or db=[fd00::7]")
+    if word == "host-gateway":
+        raise UsageError("host-gateway is not supported yet", "there is no bridge network yet")
+    if word.startswith("[") and word.endswith("]"):
+        word = word[1:-1]
+    return f"{name}:{address(word)}"
+
+
+def domain(text: str) -> str:
+    """A search domain; a dot alone means that there is none."""
+    word = text.strip()
+    name = word.removesuffix(".")
+    if word != "." and (len(word) >= _DOMAIN_MAX or not all(map(_is_label, name.split(".")))):
+        raise ValueError("it is a domain such as example.org, or . for none")
+    return name or word
+
+
+def _is_label(text: str) -> bool:
+    return readers.is_host_name(text) and "." not in text and not text.endswith("-")
+
+
+def _resolver_option(text: str) -> str:
+    if not text or not text.isprintable() or " " in text:
+        raise ValueError("it is an option of resolv.conf(5), such as ndots:2")
+    return text
+
+
+_NO_NETWORKS = "pyctr has no networks but none and host yet"
+_NO_PORTS = "pyctr cannot publish ports yet: --network host shares the host's"
+
 OPTIONS: tuple[Option, ...] = (
-    value("--network", "none|host", "No network (the default), or the host's",
+    value("--network --net", "none|host", "No network (the default), or the host's",
           read=readers.network, default="none"),
     value("-h --hostname", "NAME", "Host name inside", read=readers.hostname, default=""),
     value("--domainname", "NAME", "NIS domain name inside", read=readers.hostname, default=""),
+    several("--add-host", "NAME:ADDRESS", "Add a line to its /etc/hosts", read=extra_host),
+    several("--dns", "ADDRESS", "A name server in its /etc/resolv.conf", read=address),
+    several("--dns-search", "DOMAIN", "A search domain in its /etc/resolv.conf; . for none",
+            read=domain),
+    several("--dns-option --dns-opt", "OPTION", "An option in its /etc/resolv.conf",
+            read=_resolver_option),
+    refused("--expose", _NO_PORTS),
+    refused("--ip", _NO_NETWORKS),
+    refused("--ip6", _NO_NETWORKS),
+    refused("--link", _NO_NETWORKS),
+    refused("--link-local-ip", _NO_NETWORKS),
+    refused("--mac-address", _NO_NETWORKS),
+    refused("--network-alias --net-alias", _NO_NETWORKS),
+    refused("-p --publish", _NO_PORTS),
+    refused("-P --publish-all", _NO_PORTS),
 )  # fmt: skip
 
 
@@ -23,4 +87,8 @@ def settings(parsed: Parsed) -> dict[str, Any]:
         "network": parsed.network,
         "hostname": parsed.hostname,
         "domainname": parsed.domainname,
+        "extra_hosts": tuple(parsed.add_host),
+        "dns": tuple(parsed.dns),
+        "dns_search": tuple(parsed.dns_search),
+        "dns_options": tuple(parsed.dns_option),
     }

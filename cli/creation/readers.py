@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from volumes.requests import Request
 
-_HOST_WORDS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.")
+_HOST_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.")
 _ULIMITS = (
     "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile",
     "nproc", "rss", "rtprio", "rttime", "sigpending", "stack",
@@ -98,24 +98,17 @@ def env_entry(text: str) -> str:
     return f"{text}={os.environ[text]}"
 
 
-def env_file(path: str) -> list[str]:
-    """The entries of an environment file: NAME=value or NAME a line, # begins a comment."""
-    try:
-        with open(path) as file:
-            lines = [line.rstrip("\n") for line in file]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}", str(error)) from None
-    kept = [line.lstrip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    for line in kept:
-        if not line.partition("=")[0] or " " in line.partition("=")[0]:
-            raise UsageError(f"invalid line in {path}", f"{line!r} is not NAME=value")
-    return [env_entry(line) for line in kept]
-
-
 def pair(text: str) -> tuple[str, str]:
     key, _, value = text.partition("=")
     if not key:
         raise ValueError("write key=value")
+    return key, value
+
+
+def label(text: str) -> tuple[str, str]:
+    key, _, value = text.lstrip().partition("=")
+    if not key or " " in key or "\t" in key:
+        raise ValueError("write key=value; a key has no white space in it")
     return key, value
 
 
@@ -143,8 +136,13 @@ def _limit(word: str) -> int:
     return positive(word)
 
 
+def is_host_name(text: str) -> bool:
+    """Whether it is made as host names are; there is no limit of its length."""
+    return bool(text) and set(text) <= _HOST_LETTERS and text[0] not in "-."
+
+
 def hostname(text: str) -> str:
-    if not text or len(text) > 64 or not set(text) <= _HOST_WORDS or text[0] in "-.":
+    if len(text) > 64 or not is_host_name(text):
         raise ValueError("it has at most 64 letters, digits, dots and dashes")
     return text
 

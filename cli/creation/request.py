@@ -10,9 +10,9 @@ from engine.settings import Settings
 from volumes.requests import parse_from, parse_mount, parse_tmpfs
 
 _VOLUMES: tuple[Option, ...] = (
-    several("-v --volume", "SPEC", "Mount a volume (/path, name:/path) or a host folder"
+    several("-v --volume", "VOLUME:PATH", "Mount a volume (/path, name:/path) or a host folder"
             " (/host:/path); :ro makes it read-only", read=readers.volume),
-    several("--mount", "SPEC", "The same in words: type=volume|bind|tmpfs,source=...,target=...",
+    several("--mount", "SPEC", "The same in words: type=volume|bind|tmpfs,source=FROM,target=PATH",
             read=parse_mount),
     several("--tmpfs", "PATH[:OPTIONS]", "Mount a tmpfs", read=parse_tmpfs),
     several("--volumes-from", "CONTAINER[:ro]", "Mount all volumes of another container",
@@ -41,8 +41,10 @@ def request(parsed: Parsed) -> CreateRequest:
     return CreateRequest(
         image,
         Settings(tuple(command), **decided),  # type: ignore[arg-type]
-        name=parsed.name or "",
+        name=(parsed.name or "").removeprefix("/"),
         entrypoint=None if entrypoint is None else ((entrypoint,) if entrypoint else ()),
         volumes=(*parsed.volume, *parsed.mount, *parsed.tmpfs),
         volumes_from=tuple(parsed.volumes_from),
+        pull=parsed.pull,
+        platform=parsed.platform,
     )

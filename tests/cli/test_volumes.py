@@ -72,9 +72,9 @@ def test_the_trash_can_be_switched_off(pyctr: Pyctr, monkeypatch: pytest.MonkeyP
     pyctr("create", "--name", "c", "-v", "/data", "base")
     pyctr("rm", "c")
     assert pyctr.out("volume", "ls", "--trash", "-q") == ""
-    monkeypatch.setenv("PYCTR_VOLUME_TRASH", "nonsense")
     pyctr("create", "--name", "c", "-v", "/data", "base")
-    assert "PYCTR_VOLUME_TRASH" in pyctr("rm", "c", code=1).stderr
+    monkeypatch.setenv("PYCTR_VOLUME_TRASH", "nonsense")
+    assert "PYCTR_VOLUME_TRASH" in pyctr("rm", "c", code=125).stderr
     monkeypatch.delenv("PYCTR_VOLUME_TRASH")
 
 
