@@ -27,9 +27,11 @@ NOUNS: dict[str, dict[str, str]] = {
         "rm": "Remove containers",
         "run": "Make a container and start it",
         "start": "Start containers that do not run",
+        "stats": "Show what running containers use, as it changes",
         "stop": "Stop running containers",
         "top": "Show the processes of a container",
         "unpause": "Let paused containers go on",
+        "update": "Change the limits of containers",
         "wait": "Wait until containers end and print their exit codes",
     },
     "image": {
@@ -63,7 +65,9 @@ _CONTAINER_MODULES = {
     "files": "commit cp diff export",
     "look": "inspect logs ls top",
     "start": "attach create restart run start",
+    "stats": "stats",
     "stop": "kill pause prune rename rm stop unpause wait",
+    "update": "update",
 }
 
 # What is typed without its noun, as with Docker.
