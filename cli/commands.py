@@ -27,9 +27,11 @@ NOUNS: dict[str, dict[str, str]] = {
         "rm": "Remove containers",
         "run": "Make a container and start it",
         "start": "Start containers that do not run",
+        "stats": "Show what running containers use, as it changes",
         "stop": "Stop running containers",
         "top": "Show the processes of a container",
         "unpause": "Let paused containers go on",
+        "update": "Change the limits of containers",
         "wait": "Wait until containers end and print their exit codes",
     },
     "image": {
@@ -67,7 +69,9 @@ _MODULES = {
         "container.files": "commit cp diff export",
         "container.look": "inspect logs ls top",
         "container.start": "attach create restart run start",
+        "container.stats": "stats",
         "container.stop": "kill pause prune rename rm stop unpause wait",
+        "container.update": "update",
     },
     "system": {"check": "check", "completion": "completion __complete"},
 }

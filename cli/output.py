@@ -6,7 +6,7 @@ from cli import templates
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
 _GAP = 3
@@ -17,19 +17,24 @@ def table(columns: dict[str, str], rows: Iterable[dict[str, Any]], template: str
 
     ``template`` may be ``table {{.A}}\\t{{.B}}``, any other template (one line a row), or json.
     """
+    for line in lines(columns, rows, template):
+        print(line)
+
+
+def lines(
+    columns: dict[str, str], rows: Iterable[dict[str, Any]], template: str = ""
+) -> Iterator[str]:
+    """What :func:`table` prints."""
     if template and not template.startswith("table"):
         made = templates.compile_template(template)
-        for row in rows:
-            print(made(row))
-        return
+        return (made(row) for row in rows)
     if template.removeprefix("table").strip():
         made = templates.compile_template(template.removeprefix("table").strip())
-        lines = [made(_headings(columns)), *(made(row) for row in rows)]
-        _aligned([line.split("\t") for line in lines])
-        return
-    cells = [list(columns.values())]
-    cells += [[str(row[field]) for field in columns] for row in rows]
-    _aligned(cells)
+        cells = [made(row).split("\t") for row in (_headings(columns), *rows)]
+    else:
+        cells = [list(columns.values())]
+        cells += [[str(row[field]) for field in columns] for row in rows]
+    return _aligned(cells)
 
 
 def _headings(columns: dict[str, str]) -> dict[str, Any]:
@@ -45,11 +50,11 @@ def _headings(columns: dict[str, str]) -> dict[str, Any]:
     return Headings(columns)
 
 
-def _aligned(lines: list[list[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*lines, strict=False)]
-    for line in lines:
-        padded = [f"{cell:<{width + _GAP}}" for cell, width in zip(line, widths, strict=False)]
-        print("".join(padded).rstrip())
+def _aligned(rows: list[list[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=False)]
+    for row in rows:
+        padded = [f"{cell:<{width + _GAP}}" for cell, width in zip(row, widths, strict=False)]
+        yield "".join(padded).rstrip()
 
 
 def objects(values: list[dict[str, Any]], template: str) -> None:

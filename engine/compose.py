@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from engine import skeleton
+from engine import limits, skeleton
 from engine.errors import EngineError
 from overlay.union import Union
 from runtime import capabilities, defaults
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from volumes.plan import Mount
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_PERIOD = 100_000  # microseconds, of a CPU quota
 _FILES = ("resolv.conf", "hostname", "hosts")
 
 
@@ -169,30 +168,8 @@ def seccomp(settings: Settings) -> dict[str, Any]:
 
 
 def resources(settings: Settings) -> dict[str, Any]:
-    """``linux.resources``: limits and the device rules."""
-    made: dict[str, Any] = {"devices": defaults.device_rules()}
-    memory: dict[str, int] = {}
-    if settings.memory:
-        # As Docker: without a word about swap, as much swap as memory.
-        memory = {"limit": settings.memory, "swap": settings.memory_swap or 2 * settings.memory}
-    if settings.memory_reservation:
-        memory["reservation"] = settings.memory_reservation
-    cpu: dict[str, Any] = {}
-    if settings.nano_cpus:
-        cpu = {"quota": settings.nano_cpus * _PERIOD // 10**9, "period": _PERIOD}
-    for key, value in (
-        ("shares", settings.cpu_shares),
-        ("cpus", settings.cpuset_cpus),
-        ("mems", settings.cpuset_mems),
-    ):
-        if value:
-            cpu[key] = value
-    made |= {"memory": memory} if memory else {}
-    made |= {"cpu": cpu} if cpu else {}
-    made |= {"pids": {"limit": settings.pids_limit}} if settings.pids_limit else {}
-    if settings.blkio_weight:
-        made["blockIO"] = {"weight": settings.blkio_weight}
-    return made
+    """``linux.resources``: the device rules, and what is limited."""
+    return {"devices": defaults.device_rules(), **limits.resources(settings)}
 
 
 def _mount(home: Home, mount: Mount) -> dict[str, Any]:

@@ -119,10 +119,11 @@ def require(home: Home, container: Container) -> Container:
     return fresh
 
 
-def listing(home: Home) -> list[Container]:
-    """All containers, the newest first."""
-    query = f"SELECT {_COLUMNS} FROM containers ORDER BY created DESC"
-    return [_container(row) for row in home.db.execute(query)]
+def listing(home: Home, statuses: tuple[str, ...] = ()) -> list[Container]:
+    """All containers, or those with one of the statuses, the newest first."""
+    only = f"WHERE status IN ({', '.join('?' * len(statuses))})" if statuses else ""
+    query = f"SELECT {_COLUMNS} FROM containers {only} ORDER BY created DESC"
+    return [_container(row) for row in home.db.execute(query, statuses)]
 
 
 def names(home: Home, ids: list[str]) -> list[str]:

@@ -3,7 +3,8 @@
 "running" with a dead monitor: the kernel killed the container with it; what is left in its control
 group is killed, and the row says exited, 137. "creating" and "removing" while nobody has the
 container's lock, and "exited" where --rm should have followed: the container is removed. Folders
-of containers without a row are swept by :func:`sweep`. The data of a volume is never swept.
+of containers without a row are swept by :func:`sweep`. A change of limits that was killed half-way
+is undone. The data of a volume is never swept.
 
 What was read before the lock was taken is no reason to change anything: each decision is made
 again under the lock.
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 _listed = trace.point("engine.reconcile.listed")
 _locked = trace.point("engine.reconcile.locked")
+
+UPDATE_NOTE = "update.json"  # in the run folder, while engine.update is at work
 
 _KILLED = 137
 _PATIENCE = 20.0  # seconds that a monitor may take to record an end
@@ -54,7 +57,11 @@ def mend(home: Home, container: Container, *, wait: bool = True) -> bool:
     Who holds the container's lock is at work on it: with ``wait`` until it is done, but never for
     a creation, which may take long and is shown as what it is.
     """
-    if not needs_mending(container) or _is_watched(home, container):
+    if not needs_mending(container):
+        return False
+    if _is_watched(home, container):
+        if os.path.exists(f"{home.run_folder(container.id)}/{UPDATE_NOTE}"):
+            _finish_update(home, container)
         return False
     patient = wait and container.status != "creating"
     try:
@@ -90,6 +97,17 @@ def _mend(home: Home, container: Container) -> None:
             return
     free = container.settings.auto_remove or container.status == "creating"
     erase(home, container, volumes="free" if free else "retire")
+
+
+def _finish_update(home: Home, container: Container) -> None:
+    """An update is under way, which is its own affair, or it was killed."""
+    from engine import update
+
+    try:
+        with locks.alone(home, container, blocking=False) as held:
+            update.mend(home, held.container)
+    except (BlockingIOError, ContainerNotFound):
+        return
 
 
 def _bury(home: Home, container: Container) -> None:

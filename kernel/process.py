@@ -176,6 +176,22 @@ def _started(pid: str) -> int:
     return -1 if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
+def open_folder(pid: int, started: int) -> int:
+    """/proc/PID of the process that started at ``started``, as an O_PATH descriptor.
+
+    What is read through it is of that process and no other, however often the pid is given away:
+    once it has ended, everything below answers ESRCH. ProcessLookupError if it has ended already.
+    """
+    try:
+        fd = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise ProcessLookupError(3, f"no process {pid}") from None
+    if is_alive(pid, started):  # and so it was when its folder was opened
+        return fd
+    os.close(fd)
+    raise ProcessLookupError(3, f"process {pid} is another one by now")
+
+
 def pidfd_open(pid: int) -> int:
     """pidfd_open(2), close-on-exec."""
     return os.pidfd_open(pid)

@@ -52,6 +52,14 @@ def show_bytes(size: int) -> str:
     return f"{digits}{units[0]}"
 
 
+def show_binary(size: int) -> str:
+    """``1.5MiB``, ``987KiB``: powers of 1024 and four digits, as Docker shows memory."""
+    value, units = float(size), ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
+    while value >= 1024 and len(units) > 1:
+        value, units = value / 1024, units[1:]
+    return f"{value:.4g}{units[0]}"
+
+
 def show_age(seconds: float) -> str:
     """``Less than a second``, ``5 seconds``, ``About a minute``, ``3 weeks``: Docker's words."""
     if seconds < 1:

@@ -30,16 +30,27 @@ if TYPE_CHECKING:
 
         def create(self, resources: dict[str, Any]) -> None: ...
         def add(self, pid: int) -> None: ...
-        def update(self, resources: dict[str, Any]) -> None: ...
+        def writes(self, resources: dict[str, Any]) -> list[tuple[str, str]]: ...
+        def lacking(self, resources: dict[str, Any]) -> dict[str, str]: ...
+        def available(self) -> tuple[str, str]: ...
+        def usage(self) -> Usage: ...
         def pids(self) -> list[int]: ...
         def oom_kills(self) -> int: ...
         def freeze(self, frozen: bool) -> None: ...
         def kill(self) -> None: ...
         def remove(self) -> None: ...
-        def writes(self, resources: dict[str, Any]) -> list[tuple[str, str]]: ...
 
 
 _REMOVE_PATIENCE = 5.0  # seconds that a killed process may take to leave its cgroup
+
+# What to do about a refusal: (errno, a word of the file's name, hint).
+_HINTS = (
+    (errno.ENOENT, "", "this kernel lacks the controller or the option; leave the limit out"),
+    (errno.EBUSY, "memory", "more than that is in use; end something in the container first"),
+    (errno.EOPNOTSUPP, "weight", "the device's scheduler knows no weights: write bfq to"
+     " queue/scheduler of the device in /sys/block"),
+    (errno.EINVAL, "cpu.", "a parent control group allows less, see its cpu.max or cpu.cfs_*"),
+)  # fmt: skip
 
 
 class Hierarchies(Record):
@@ -56,6 +67,22 @@ class Hierarchies(Record):
     def pure_v2(self) -> bool:
         """Whether v2 rules alone."""
         return bool(self.v2) and not any(not name.startswith("name=") for name in self.v1)
+
+
+class Usage(Record):
+    """What a control group has used: ``cpu`` in nanoseconds; the others in bytes, and processes.
+
+    ``memory`` leaves out files that were read once and can be dropped at once (inactive_file), as
+    Docker does; ``memory_limit`` is 0 where there is none. ``read`` and ``written`` are of block
+    devices.
+    """
+
+    cpu: int = 0
+    memory: int = 0
+    memory_limit: int = 0
+    pids: int = 0
+    read: int = 0
+    written: int = 0
 
 
 def hierarchies() -> Hierarchies:
@@ -125,20 +152,35 @@ def write(folder: str, file: str, value: str) -> None:
     try:
         fd = os.open(path, os.O_WRONLY)
         try:
-            os.write(fd, value.encode())
+            os.write(fd, (value or "\n").encode())  # an empty write(2) would not reach the kernel
         finally:
             os.close(fd)
     except OSError as error:
-        hint = ""
-        if isinstance(error, FileNotFoundError):
-            hint = "this kernel lacks the controller or the option; leave the limit out"
+        code = error.errno or 0
         raise RuntimeFailure(
             f"cannot set {file} to {value.strip()!r}",
-            os.strerror(error.errno or 0).lower(),
-            hint,
+            os.strerror(code).lower(),
+            next((hint for number, word, hint in _HINTS if number == code and word in file), ""),
             path,
-            error.errno or 0,
+            code,
         ) from None
+
+
+def write_all(writes: list[tuple[str, str]]) -> None:
+    """Writes control files, (path, value) each, in order."""
+    for path, value in writes:
+        folder, _, file = path.rpartition("/")
+        write(folder, file, value)
+
+
+def undoing(writes: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The writes that bring back what stands in these files now: the last one first."""
+    before = []
+    for path, _ in reversed(writes):
+        folder, _, file = path.rpartition("/")
+        # Of files with a line for each device the first is the default: the only one set here.
+        before.append((path, read(folder, file).partition("\n")[0]))
+    return before
 
 
 def read(folder: str, file: str) -> str:
@@ -161,6 +203,20 @@ def pids_below(folder: str) -> list[int]:
     for at, _, _ in os.walk(folder):
         found += [int(word) for word in read(at, "cgroup.procs").split()]
     return found
+
+
+def amount(text: str) -> int:
+    """A number of a control file; 0 for "max", for nothing, and for v1's "no limit"."""
+    number = int(text) if text.isdigit() else 0
+    return number if number < _UNLIMITED else 0
+
+
+_UNLIMITED = 1 << 62  # v1 says 2**63 - 1, rounded down to whole pages
+
+
+def without_idle_files(used: int, idle: int) -> int:
+    """Memory in use without the page cache that nothing has touched twice."""
+    return used - idle if idle < used else used
 
 
 def counter(text: str, key: str) -> int:

@@ -18,6 +18,7 @@ from runtime.steps import (
     FindUser,
     JoinCgroup,
     JoinKeyring,
+    SetOomScore,
     Site,
     Step,
     namespace_flags,
@@ -102,8 +103,10 @@ def make(
     made: list[Step] = [
         JoinCgroup(cgroup),
         JoinKeyring(plan.keyring(cgroup)),
-        EnterContainer(pid, pidfd),
     ]
+    if process_spec.get("oomScoreAdj") is not None:  # through the host's /proc, before it is gone
+        made.append(SetOomScore(process_spec["oomScoreAdj"]))
+    made.append(EnterContainer(pid, pidfd))
     if process_spec.get("terminal"):
         size = process_spec.get("consoleSize") or {}
         made.append(OpenTerminal(size.get("width") or 0, size.get("height") or 0))

@@ -381,8 +381,20 @@ class SetOomScore(Step):
         return f'write("/proc/self/oom_score_adj", "{self.adjustment}")'
 
     def perform(self, site: Site) -> None:
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write(str(self.adjustment))
+        path = "/proc/self/oom_score_adj"
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, str(self.adjustment).encode())
+        except PermissionError as error:
+            raise RuntimeFailure(
+                f"cannot set the OOM score to {self.adjustment}",
+                "the kernel lets nobody lower it without CAP_SYS_RESOURCE",
+                "leave it out, or choose a higher one than that of the caller",
+                path,
+                error.errno or 0,
+            ) from None
+        finally:
+            os.close(fd)
 
     def shell(self) -> list[str]:
         return [f"echo {self.adjustment} > /proc/self/oom_score_adj"]

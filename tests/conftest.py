@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -58,6 +59,27 @@ def home_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def _mount_points() -> list[str]:
     with open("/proc/self/mountinfo") as table:
         return [line.split()[4] for line in table]
+
+
+@pytest.fixture
+def loop_device(home_dir: str) -> Iterator[str]:
+    """A block device of 8 MB that nobody else uses, backed by a file."""
+    path = f"{home_dir}/disk"
+    with open(path, "wb") as file:
+        file.truncate(8 << 20)
+    if shutil.which("modprobe"):
+        subprocess.run(["modprobe", "-q", "loop"], timeout=60)
+    made = subprocess.run(
+        ["losetup", "--find", "--show", "--partscan", path],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    if made.returncode:
+        pytest.skip(f"this host has no loop devices: {made.stderr.strip()}")
+    device = made.stdout.strip()
+    yield device
+    subprocess.run(["losetup", "--detach", device], check=True, timeout=60)
 
 
 class Pyctr:

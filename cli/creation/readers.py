@@ -33,57 +33,6 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def pids(text: str) -> int:
-    return 0 if text in ("-1", "0") else positive(text)
-
-
-def memory(text: str) -> int:
-    size = units.parse_bytes(text)
-    if size < 6 << 20:
-        raise ValueError("the minimum memory limit is 6m")
-    return size
-
-
-def swap(text: str) -> int:
-    return -1 if text == "-1" else units.parse_bytes(text)
-
-
-def cpus(text: str) -> int:
-    whole, _, fraction = text.partition(".")
-    if not (whole + fraction).isdigit() or not whole or len(fraction) > 9:
-        raise ValueError("it is a number of CPUs such as 1.5")
-    nano = int(whole) * 10**9 + int(fraction.ljust(9, "0") or 0)
-    if not 10**7 <= nano <= (os.cpu_count() or 1) * 10**9:
-        raise ValueError(f"it is between 0.01 and {os.cpu_count()}, the CPUs of this host")
-    return nano
-
-
-def cpu_list(text: str) -> str:
-    for part in text.split(","):
-        first, dash, last = part.partition("-")
-        if not first.isdigit() or (dash and (not last.isdigit() or int(last) < int(first))):
-            raise ValueError("it is a list such as 0-2,4")
-    return text
-
-
-def oom_score(text: str) -> int:
-    if not text.lstrip("-").isdigit() or not -1000 <= int(text) <= 1000:
-        raise ValueError("it is between -1000 and 1000")
-    return int(text)
-
-
-def weight(text: str) -> int:
-    if not text.isdigit() or not (10 <= int(text) <= 1000 or text == "0"):
-        raise ValueError("it is between 10 and 1000")
-    return int(text)
-
-
-def shares(text: str) -> int:
-    if not 2 <= positive(text) <= 262144:
-        raise ValueError("it is between 2 and 262144")
-    return int(text)
-
-
 def env(text: str) -> str:
     name = text.partition("=")[0]
     if not name or "\0" in text:

@@ -1,0 +1,51 @@
+"""update: other limits, and another restart policy, for containers that are there already."""
+
+from __future__ import annotations
+
+from cli.creation import limits
+from cli.errors import UsageError
+from cli.options import Command, Parsed, value
+from cli.shared import named, warn
+from engine import home
+
+
+def _restart(text: str) -> tuple[str, int]:
+    """(policy, how often at most) of ``on-failure:5`` and the like."""
+    name, colon, count = text.partition(":")
+    if name not in ("no", "always", "on-failure", "unless-stopped"):
+        raise ValueError("it is no, on-failure[:MAX], always or unless-stopped")
+    if colon and (name != "on-failure" or not count.isascii() or not count.isdigit()):
+        raise ValueError("only on-failure takes a number of restarts")
+    return name, int(count or 0)
+
+
+def _update(parsed: Parsed) -> int:
+    from engine.update import update
+
+    changes = limits.changes(parsed)
+    if parsed.restart is not None:
+        changes["restart"], changes["restart_max"] = parsed.restart
+    if not changes:
+        raise UsageError("you must provide one or more flags", "", "see pyctr update --help")
+    here = home.find()
+    return named(parsed.words, lambda word: update(here, word, changes, warn))
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        "update",
+        "CONTAINER [CONTAINER...]",
+        "Change the limits of containers, running or not.",
+        _update,
+        (
+            *(one.replace(default=None) for one in limits.CHANGEABLE),
+            value("--restart", "POLICY", "What happens when it ends: no, on-failure[:MAX], always"
+                  " or unless-stopped", read=_restart),
+            *limits.NEVER,
+        ),
+        at_least=1,
+        at_most=-1,
+        details="What is not named stays as it is. A running container has its new limits at once.",
+        examples=("pyctr update -m 512m --cpus 2 web db", "pyctr update --restart always web"),
+    ),
+)  # fmt: skip
