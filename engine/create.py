@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import time
 
-from engine import containers, locks, names, reconcile, skeleton
+from engine import compose, containers, locks, names, reconcile, skeleton, views
 from engine.containers import Container
 from engine.erase import erase
 from engine.errors import EngineError
@@ -72,7 +72,8 @@ def create(home: Home, request: CreateRequest, warn: Callable[[str], None]) -> C
             "it is made of a-z A-Z 0-9 _ . - and begins with a letter or digit",
         )
     image = home.images.resolve(request.image)
-    settings = complete(request, image)
+    settings = views.resolved(home, complete(request, image))
+    compose.check(home, settings, warn)
     sources = [_source(home, one.container) for one in request.volumes_from]
     mounts = volume_plan.plan(
         request.volumes, _inherited(home, request, sources), image.config.volumes

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from runtime.steps import Execute, FindUser, MakeCgroup, Step, Unshare, namespace_flags, quote
+from runtime.steps import Execute, FindUser, Fork, MakeCgroup, Step, Unshare, namespace_flags, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from runtime.peers import Peer
     from runtime.plan import Plan
 
 
@@ -23,8 +24,9 @@ def script(plan: Plan) -> str:
     It is run as root from any folder, needs util-linux, iproute2 and coreutils, and no pyctr.
     """
     outside = next(step for step in plan.steps if isinstance(step, MakeCgroup))
+    fork = next(step for step in plan.steps if isinstance(step, Fork))
     kinds = [k for step in plan.steps if isinstance(step, Unshare) for k in step.kinds]
-    options = " ".join(namespace_flags(("pid", *kinds))[2])
+    options = " ".join(namespace_flags((*(("pid",) if fork.new_pid else ()), *kinds))[2])
     inside = [line for step in plan.inside for line in _commented(step)]
     body = "\n".join(["set -eu", *inside, _last(plan)])
     return "\n".join(
@@ -42,13 +44,27 @@ def script(plan: Plan) -> str:
             *outside.shell(),
             "",
             f"# {namespace_flags(tuple(kinds))[1]}: new namespaces,",
-            "# then a fork into the new pid namespace [unshare(1), namespaces(7)]",
+            "# then a fork, into the new pid namespace if there is one [unshare(1), namespaces(7)]",
+            *_joins(plan, fork),
             f"unshare {options} --fork --kill-child --propagation slave \\",
             f"    -- /bin/sh -c {quote(body)}",
             ")",
             "",
         ]
     )
+
+
+def _joins(plan: Plan, fork: Fork) -> list[str]:
+    """nsenter(1) for each container from which namespaces are taken, each running the next."""
+    taken: dict[Peer, list[str]] = {fork.peer: ["pid"]} if fork.peer else {}
+    for step in plan.inside:
+        if type(step).__name__ == "JoinNamespaces":
+            taken.setdefault(step.peer, []).extend(step.kinds)  # type: ignore[attr-defined]
+    lines = [f"# process {peer.pid} is that of {peer.name} now [nsenter(1)]" for peer in taken]
+    for peer, kinds in taken.items():
+        options = " ".join(namespace_flags(tuple(kinds))[2])
+        lines.append(f"nsenter --target {peer.pid} {options} -- \\")
+    return lines
 
 
 def _commented(step: Step) -> list[str]:

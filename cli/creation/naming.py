@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 OPTIONS: tuple[Option, ...] = (
-    value("--network", "none|host", "No network (the default), or the host's",
+    value("--network", "NETWORK", "none (the default), host, or container:NAME for that of another",
           read=readers.network, default="none"),
     value("-h --hostname", "NAME", "Host name inside", read=readers.hostname, default=""),
     value("--domainname", "NAME", "NIS domain name inside", read=readers.hostname, default=""),
