@@ -82,9 +82,9 @@ def security(text: str) -> dict[str, Any]:
         return {"no_new_privileges": value != "false"}
     if word == "seccomp" and value:
         return {"seccomp": value if value in ("unconfined", "builtin") else _profile(value)}
-    if text == "systempaths=unconfined":
+    if (word, value) == ("systempaths", "unconfined"):
         return {"systempaths": "unconfined"}
-    if text in ("label=disable", "apparmor=unconfined"):
+    if (word, value) in (("label", "disable"), ("apparmor", "unconfined")):
         return {}  # which is so: pyctr gives no process a label or a profile
     raise _unsupported(text, word)
 
