@@ -108,7 +108,7 @@ def _process(container: containers.Container, request: ExecRequest) -> dict[str,
         "args": list(request.args),
         "env": list(merged_env(tuple(made["env"]), request.env)),
         "terminal": request.tty and not request.detach,
-        "user": {"username": request.user or container.settings.user},
+        "user": made["user"] | {"username": request.user or container.settings.user},
     }
     if request.working_dir:
         if not request.working_dir.startswith("/"):

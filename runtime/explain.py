@@ -81,14 +81,20 @@ def _last(plan: Plan) -> str:
     folder = next(step for step in plan.inside if isinstance(step, ChangeDirectory)).path
     sets = next(step for step in plan.inside if isinstance(step, BecomeUser)).sets
     user = next((step.wanted for step in plan.inside if isinstance(step, FindUser)), "")
-    keep = ",".join(["-all", *(f"+{name.removeprefix('CAP_').lower()}" for name in bounding)])
+    named = user not in ("", "root", "0")
+    needed = ["CAP_SYS_CHROOT", *(("CAP_SETUID", "CAP_SETGID") if named else ())]
+    extra = [name for name in needed if name not in bounding]
+    kept = [name.removeprefix("CAP_").lower() for name in (*bounding, *extra)]
+    keep = ",".join(["-all", *(f"+{name}" for name in kept)])
     confined = any(isinstance(step, NoNewPrivileges) for step in plan.inside)
     words = ["setpriv", f"--bounding-set={keep}", "--inh-caps=-all"]
     words += ["--no-new-privs"] if confined else []
-    words += ["chroot", *([f"--userspec={user}"] if user not in ("", "root", "0") else []), "."]
+    words += ["chroot", *([f"--userspec={user}"] if named else []), "."]
     variables = [entry for entry in program.env if not entry.startswith("HOME=")]
     home = next((entry for entry in program.env if entry.startswith("HOME=")), "HOME=/root")
     words += ["/bin/sh", "-c", f'cd {quote(folder)} && exec "$@"', "sh"]
     words += ["env", "-i", home, *variables, *program.argv]
     why = f"give up all but {len(dict(sets).get('bounding', bounding))} capabilities and enter"
-    return f"\n# {why} [setpriv(1), chroot(1)]\nexec {' '.join(quote(word) for word in words)}"
+    more = f"\n# {', '.join(extra)}: kept only because chroot(1) comes last here" if extra else ""
+    last = " ".join(quote(word) for word in words)
+    return f"\n# {why} [setpriv(1), chroot(1)]{more}\nexec {last}"

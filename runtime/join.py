@@ -16,7 +16,6 @@ from runtime import cgroups, launch, plan
 from runtime.errors import RuntimeFailure
 from runtime.peers import Peer
 from runtime.steps import (
-    FindUser,
     JoinCgroup,
     JoinKeyring,
     SetOomScore,
@@ -110,8 +109,7 @@ def make(
     if process_spec.get("terminal"):
         size = process_spec.get("consoleSize") or {}
         made.append(OpenTerminal(size.get("width") or 0, size.get("height") or 0))
-    user = process_spec.get("user") or {}
-    made.append(FindUser(user.get("username") or ""))
+    made.append(plan.find_user(process_spec))
     made += plan.becoming(process_spec, profile, cache, monitored=False)
     return tuple(made)
 

@@ -99,7 +99,7 @@ def make(
         made.append(filesystem.Mask(tuple(linux["maskedPaths"])))
     if root.get("readonly"):
         made.append(filesystem.ReadonlyRoot())
-    made += _find_user(process)
+    made.append(find_user(process))
     if process.get("oomScoreAdj") is not None:
         made.append(steps.SetOomScore(process["oomScoreAdj"]))
     made.append(steps.SwitchRoot())
@@ -230,13 +230,14 @@ def _device(device: dict[str, Any], *, asked: bool) -> steps.Step:
     )
 
 
-def _find_user(process: dict[str, Any]) -> list[steps.Step]:
+def find_user(process: dict[str, Any]) -> steps.Step:
+    """The step that finds ``process.user``."""
     user = process.get("user") or {}
     additional = tuple(str(gid) for gid in user.get("additionalGids") or ())
     wanted = user.get("username")
     if wanted is None:
         wanted = f"{user.get('uid', 0)}:{user.get('gid', 0)}"
-    return [steps.FindUser(wanted, additional)]
+    return steps.FindUser(wanted, additional)
 
 
 def _seccomp(

@@ -130,7 +130,8 @@ class MakeCgroup(Step):
         lines += [f"echo {quote(v)} > {quote(path)}" for path, v in made.writes(self.resources)]
         if self.resources.get("devices") and not any("devices." in line for line in lines):
             lines.append("# version 2 has a BPF program for devices: this container has none")
-        return [*lines, *(f"echo $$ > {quote(folder)}/cgroup.procs" for folder in made.folders)]
+        # 0 is the process that writes; $$ would be the shell around the parentheses.
+        return [*lines, *(f"echo 0 > {quote(folder)}/cgroup.procs" for folder in made.folders)]
 
 
 def _fill_cpuset(top: str, path: str) -> list[str]:

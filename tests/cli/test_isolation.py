@@ -503,6 +503,8 @@ def test_further_groups_names_and_memory(pyctr: Pyctr) -> None:
     groups, domain, memory = pyctr.out(
         "run", "--rm", *flags, "base", "sh", "-c", script
     ).splitlines()
+    started(pyctr, "c", *flags)
+    assert pyctr.out("exec", "c", "id", "-G") == groups, "for exec as well"
     assert "4321" in groups.split() and domain == "dom" and memory.split()[1] == "3072"
     script = "touch /x /etc/x 2>/dev/null; touch /dev/x /dev/shm/x && echo dev"
     assert pyctr.out("run", "--rm", "--read-only", "base", "sh", "-c", script) == "dev"
