@@ -170,8 +170,12 @@ def test_what_outlives_a_killed_monitor_in_a_shared_pid_namespace_is_ended(pyctr
     pyctr("start", "y")
 
 
-def test_a_container_dies_with_its_monitor_and_is_recorded(pyctr: Pyctr) -> None:
-    pyctr("run", "-d", "--name", "c", "-v", "/data", "base", "sh", "-c", "sleep 1000 & sleep 1000")
+@pytest.mark.parametrize("flags", [(), ("--init",)])
+def test_a_container_dies_with_its_monitor_and_is_recorded(
+    pyctr: Pyctr, flags: tuple[str, ...]
+) -> None:
+    script = ("base", "sh", "-c", "sleep 1000 & sleep 1000")
+    pyctr("run", "-d", "--name", "c", "-v", "/data", *flags, *script)
     pid = int(pyctr.out("inspect", "--format", "{{.State.Pid}}", "c"))
     with open(f"/proc/{pid}/stat") as stat:
         monitor = int(stat.read().rpartition(")")[2].split()[1])
