@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import os
 
-from engine import limits, skeleton
-from engine.errors import EngineError
+from engine import limits, rights, skeleton, views
 from overlay.union import Union
-from runtime import capabilities, defaults
+from runtime import defaults
 from runtime import plan as runtime_plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from engine.containers import Container
     from engine.home import Home
     from engine.settings import Settings
+    from runtime.peers import Peer
     from volumes.plan import Mount
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -32,47 +33,111 @@ _FILES = ("resolv.conf", "hostname", "hosts")
 def make_plan(
     home: Home, container: Container, console: tuple[int, int] = (0, 0)
 ) -> runtime_plan.Plan:
-    """The plan of a start; ``console`` is (columns, rows) of the terminal."""
+    """The plan of a start; ``console`` is (columns, rows) of the terminal.
+
+    It holds for this start only: the containers that it joins may have another process next time.
+    """
+    peers = views.peers(home, container)
     mounts = home.volumes.mounts(container.id)
     folder = home.folder(container.id)
     image = home.images.get(container.image_id)
     union = Union(skeleton.lower(home, image), f"{folder}/upper", f"{folder}/work")
     return runtime_plan.make(
-        specification(home, container, mounts, console),
+        specification(home, container, mounts, console, peers),
         union=union,
         seccomp_cache=home.filters,
         volumes=tuple(m.destination for m in mounts if m.kind == "volume"),
+        peers=peers,
     )
 
 
+def check(home: Home, settings: Settings, warn: Callable[[str], None]) -> None:
+    """Refuses, when a container is created, what its start would refuse on this host.
+
+    ``warn`` is told of what is given only in part. EngineError, RuntimeFailure.
+    """
+    rights.check(home, settings, warn)
+    if settings.devices:
+        from engine import devices
+
+        devices.check(settings)
+    if settings.init:
+        from engine import inits
+
+        inits.find()
+
+
 def specification(
-    home: Home, container: Container, mounts: tuple[Mount, ...], console: tuple[int, int] = (0, 0)
+    home: Home,
+    container: Container,
+    mounts: tuple[Mount, ...],
+    console: tuple[int, int] = (0, 0),
+    peers: dict[str, Peer] | None = None,
 ) -> dict[str, Any]:
-    """The OCI runtime specification of a container."""
+    """The OCI runtime specification of a container; ``peers`` as :func:`engine.views.peers`."""
     settings = container.settings
-    folder = home.folder(container.id)
-    own = {mount.destination for mount in mounts}
-    kinds = ["pid", "mount", "ipc", "uts", "cgroup"]
-    kinds += ["network"] if settings.network == "none" else []
-    made = [m for m in defaults.mounts(settings.shm_size) if m["destination"] not in own]
-    made += file_mounts(home, container, mounts)
+    masked, readonly = rights.hidden_paths(settings)
+    made_process = process(container, console)
+    filters = rights.seccomp(settings, made_process["capabilities"]["bounding"])
+    made_mounts = _mounts(home, container, mounts, peers or {})
+    if settings.init:
+        from engine import inits
+
+        init = inits.find()
+        made_mounts.append(inits.mount(init))
+        alone = settings.pid_mode in ("", "private")
+        made_process["args"] = [*inits.arguments(init, alone=alone), *settings.args]
     return {
         "ociVersion": "1.2.0",
-        "root": {"path": f"{folder}/rootfs", "readonly": settings.readonly},
-        "hostname": hostname(container),
-        **({"domainname": settings.domainname} if settings.domainname else {}),
-        "mounts": made,
-        "process": process(container, console),
+        "root": {"path": f"{home.folder(container.id)}/rootfs", "readonly": settings.readonly},
+        **_names(container),
+        "mounts": made_mounts,
+        "process": made_process,
+        **({"annotations": dict(settings.annotations)} if settings.annotations else {}),
         "linux": {
             "cgroupsPath": container.cgroup,
-            "namespaces": [{"type": kind} for kind in kinds],
+            "namespaces": views.namespaces(settings, peers or {}),
             "resources": resources(settings),
-            "maskedPaths": list(defaults.MASKED_PATHS),
-            "readonlyPaths": list(defaults.READONLY_PATHS),
+            "maskedPaths": masked,
+            "readonlyPaths": readonly,
+            **_devices(settings),
             **({"sysctl": dict(settings.sysctls)} if settings.sysctls else {}),
-            **({"seccomp": seccomp(settings)} if seccomp(settings) else {}),
+            **({"seccomp": filters} if filters else {}),
         },
     }
+
+
+def _names(container: Container) -> dict[str, str]:
+    """``hostname`` and ``domainname``, unless they are the host's."""
+    settings = container.settings
+    if settings.uts_mode == "host":
+        return {}
+    made = {"hostname": hostname(container)}
+    return made | ({"domainname": settings.domainname} if settings.domainname else {})
+
+
+def _mounts(
+    home: Home, container: Container, mounts: tuple[Mount, ...], peers: dict[str, Peer]
+) -> list[dict[str, Any]]:
+    """``mounts``: the kernel's own file systems, then those with a person's files."""
+    settings = container.settings
+    made = []
+    for mount in defaults.mounts(settings.shm_size):
+        if settings.privileged and mount["destination"] in ("/sys", "/sys/fs/cgroup"):
+            mount["options"].remove("ro")
+        shared = mount["destination"] == "/dev/shm"
+        made += views.shared_memory(settings, peers, mount) if shared else [mount]
+    own = {mount.destination for mount in mounts}
+    made = [mount for mount in made if mount["destination"] not in own]
+    return [*made, *file_mounts(home, container, mounts)]
+
+
+def _devices(settings: Settings) -> dict[str, Any]:
+    if not (settings.privileged or settings.devices):
+        return {}
+    from engine import devices
+
+    return {"devices": devices.nodes(settings)}
 
 
 def file_mounts(
@@ -80,7 +145,7 @@ def file_mounts(
 ) -> list[dict[str, Any]]:
     """Those of ``mounts`` of the specification that hold a person's files, not the kernel's."""
     own = {mount.destination for mount in mounts}
-    folder = home.folder(container.id)
+    folder = views.network_files(home, container)
     made = [
         {
             "destination": f"/etc/{name}",
@@ -95,11 +160,12 @@ def file_mounts(
 
 
 def hostname(container: Container) -> str:
-    """The given one, the host's own with its network, or the short id."""
+    """The given one, the host's own with its network or its names, or the short id."""
     settings = container.settings
     if settings.hostname:
         return settings.hostname
-    return os.uname().nodename if settings.network == "host" else container.short_id
+    hosts = "host" in (settings.network, settings.uts_mode)
+    return os.uname().nodename if hosts else container.short_id
 
 
 def process(container: Container, console: tuple[int, int] = (0, 0)) -> dict[str, Any]:
@@ -111,7 +177,7 @@ def process(container: Container, console: tuple[int, int] = (0, 0)) -> dict[str
         "cwd": settings.working_dir,
         "user": {"username": settings.user, "additionalGids": list(settings.group_add)},
         "terminal": settings.tty,
-        "capabilities": capability_sets(settings),
+        "capabilities": rights.capability_sets(settings),
         "noNewPrivileges": settings.no_new_privileges,
         "rlimits": [
             {"type": f"RLIMIT_{name.upper()}", "soft": soft, "hard": hard}
@@ -135,41 +201,18 @@ def environment(container: Container) -> list[str]:
     return [*made, *settings.env]
 
 
-def capability_sets(settings: Settings) -> dict[str, list[str]]:
-    """Docker's fourteen, with what was added and without what was dropped."""
-    added = [capability_name(name) for name in settings.cap_add]
-    dropped = [capability_name(name) for name in settings.cap_drop]
-    everything = list(capabilities.NAMES)
-    start = everything if "CAP_ALL" in added else list(capabilities.DEFAULT)
-    kept = [] if "CAP_ALL" in dropped else [name for name in start if name not in dropped]
-    kept += [name for name in added if name not in kept and name != "CAP_ALL"]
-    return {
-        "bounding": kept,
-        "effective": kept,
-        "permitted": kept,
-        "inheritable": [],
-        "ambient": [],
-    }
-
-
-def capability_name(word: str) -> str:
-    """``net_admin``, ``NET_ADMIN`` or ``CAP_NET_ADMIN`` as the last; EngineError if unknown."""
-    name = word.upper().removeprefix("CAP_")
-    if name != "ALL" and f"CAP_{name}" not in capabilities.NAMES:
-        raise EngineError(
-            f"unknown capability {word!r}", "", "capabilities(7) lists them; ALL means all"
-        )
-    return f"CAP_{name}"
-
-
-def seccomp(settings: Settings) -> dict[str, Any]:
-    """``linux.seccomp``: Docker's profile by its name, or none."""
-    return {"defaultAction": "default"} if settings.seccomp == "default" else {}
-
-
 def resources(settings: Settings) -> dict[str, Any]:
     """``linux.resources``: the device rules, and what is limited."""
-    return {"devices": defaults.device_rules(), **limits.resources(settings)}
+    return {"devices": device_rules(settings), **limits.resources(settings)}
+
+
+def device_rules(settings: Settings) -> list[dict[str, Any]]:
+    """``linux.resources.devices``: the usual ones, and what was asked for."""
+    if not (settings.privileged or settings.devices or settings.device_cgroup_rules):
+        return defaults.device_rules()
+    from engine import devices
+
+    return devices.rules(settings)
 
 
 def _mount(home: Home, mount: Mount) -> dict[str, Any]:

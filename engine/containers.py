@@ -49,7 +49,7 @@ class Container(Record):
     @property
     def cgroup(self) -> str:
         """Its control group, from the root of each hierarchy."""
-        return f"/pyctr/{self.id}"
+        return f"{self.settings.cgroup_parent or '/pyctr'}/{self.id}"
 
     @property
     def short_id(self) -> str:

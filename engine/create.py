@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import time
 
-from engine import containers, limits, locks, names, reconcile, skeleton
+from engine import compose, containers, limits, locks, names, reconcile, skeleton, views
 from engine.containers import Container
 from engine.erase import erase
 from engine.errors import EngineError
@@ -84,7 +84,8 @@ def create(
             "it is made of a-z A-Z 0-9 _ . - and begins with a letter or digit",
         )
     image = _image(home, request, tell)
-    settings = limits.checked(complete(request, image), warn)
+    settings = limits.checked(views.resolved(home, complete(request, image)), warn)
+    compose.check(home, settings, warn)
     sources = [_source(home, one.container) for one in request.volumes_from]
     mounts = volume_plan.plan(
         request.volumes, _inherited(home, request, sources), image.config.volumes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from engine import attach, compose, containers, reconcile, stop
+from engine import attach, compose, containers, reconcile, rights, stop, views
 from engine.create import merged_env
 from engine.errors import ContainerConflict, EngineError
 from kernel import process, trace
@@ -70,7 +70,8 @@ def execute(
             container.cgroup,
             spec,
             theirs,
-            profile=compose.seccomp(container.settings),
+            kinds=views.kinds(container.settings),
+            profile=rights.seccomp(container.settings, spec["capabilities"]["bounding"]),
             cache=home.filters,
             on_plan=on_plan,
         )
@@ -107,7 +108,7 @@ def _process(container: containers.Container, request: ExecRequest) -> dict[str,
         "args": list(request.args),
         "env": list(merged_env(tuple(made["env"]), request.env)),
         "terminal": request.tty and not request.detach,
-        "user": {"username": request.user or container.settings.user},
+        "user": made["user"] | {"username": request.user or container.settings.user},
     }
     if request.working_dir:
         if not request.working_dir.startswith("/"):

@@ -228,6 +228,8 @@ class _Monitor:
 
     def _end(self, status: int) -> None:
         _ended()
+        # In a shared pid namespace others may have outlived the first process, and still write.
+        cgroups.of(self.container.cgroup).kill()
         self.hub.finish_output()
         code = os.waitstatus_to_exitcode(status)
         code = 128 - code if code < 0 else code

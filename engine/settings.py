@@ -17,10 +17,11 @@ class Settings(Record):
     and ``cpu_quota`` microseconds. Zero or empty means not limited, not given. ``*_device`` are
     [path, weight], ``device_*`` [path, bytes or operations a second]; ``devices`` are [path on the
     host, path inside, access]. The namespace modes are "" (the default), "private", "host",
-    "shareable" or "container:<id>". ``health`` has the fields of an image's Healthcheck (times in
-    nanoseconds). ``restart`` is no, on-failure, always or unless-stopped. ``args`` is the whole
-    command line, entrypoint included; ``path_length`` says how many of its words are the
-    entrypoint.
+    "none", "shareable" or "container:<id>" (engine.views). ``seccomp`` is default, builtin (the
+    same, but asked for), unconfined, or a profile as JSON. ``health`` has the fields of an image's
+    Healthcheck (times in nanoseconds). ``restart`` is no, on-failure, always or unless-stopped.
+    ``args`` is the whole command line, entrypoint included; ``path_length`` says how many of its
+    words are the entrypoint.
     """
 
     args: tuple[str, ...]
@@ -73,6 +74,7 @@ class Settings(Record):
     cgroupns_mode: str = ""
     userns_mode: str = ""
     systempaths: str = ""
+    cgroup_parent: str = ""
     devices: tuple[Any, ...] = ()
     device_cgroup_rules: tuple[str, ...] = ()
     annotations: dict[str, str] = {}  # noqa: RUF012 - a frozen record's default

@@ -129,13 +129,13 @@ def set_name(name: str) -> None:
     prctl.set_name(name)
 
 
-def seccomp_load(program: bytes) -> None:
+def seccomp_load(program: bytes, flags: int = 0) -> None:
     """seccomp(2), SECCOMP_SET_MODE_FILTER: ``program`` is an array of struct sock_filter.
 
     Needs CAP_SYS_ADMIN or no_new_privs.
     """
     fprog = _SockFprog(len(program) // 8, program)
-    syscall("seccomp", number("seccomp"), SECCOMP_SET_MODE_FILTER, 0, ctypes.byref(fprog))
+    syscall("seccomp", number("seccomp"), SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(fprog))
 
 
 def join_session_keyring(name: str) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from runtime.steps import Execute, FindUser, MakeCgroup, Step, Unshare, namespace_flags, quote
+from runtime.steps import Execute, FindUser, Fork, MakeCgroup, Step, Unshare, namespace_flags, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from runtime.peers import Peer
     from runtime.plan import Plan
 
 
@@ -23,8 +24,9 @@ def script(plan: Plan) -> str:
     It is run as root from any folder, needs util-linux, iproute2 and coreutils, and no pyctr.
     """
     outside = next(step for step in plan.steps if isinstance(step, MakeCgroup))
+    fork = next(step for step in plan.steps if isinstance(step, Fork))
     kinds = [k for step in plan.steps if isinstance(step, Unshare) for k in step.kinds]
-    options = " ".join(namespace_flags(("pid", *kinds))[2])
+    options = " ".join(namespace_flags((*(("pid",) if fork.new_pid else ()), *kinds))[2])
     inside = [line for step in plan.inside for line in _commented(step)]
     body = "\n".join(["set -eu", *inside, _last(plan)])
     return "\n".join(
@@ -42,13 +44,27 @@ def script(plan: Plan) -> str:
             *outside.shell(),
             "",
             f"# {namespace_flags(tuple(kinds))[1]}: new namespaces,",
-            "# then a fork into the new pid namespace [unshare(1), namespaces(7)]",
+            "# then a fork, into the new pid namespace if there is one [unshare(1), namespaces(7)]",
+            *_joins(plan, fork),
             f"unshare {options} --fork --kill-child --propagation slave \\",
             f"    -- /bin/sh -c {quote(body)}",
             ")",
             "",
         ]
     )
+
+
+def _joins(plan: Plan, fork: Fork) -> list[str]:
+    """nsenter(1) for each container from which namespaces are taken, each running the next."""
+    taken: dict[Peer, list[str]] = {fork.peer: ["pid"]} if fork.peer else {}
+    for step in plan.inside:
+        if type(step).__name__ == "JoinNamespaces":
+            taken.setdefault(step.peer, []).extend(step.kinds)  # type: ignore[attr-defined]
+    lines = [f"# process {peer.pid} is that of {peer.name} now [nsenter(1)]" for peer in taken]
+    for peer, kinds in taken.items():
+        options = " ".join(namespace_flags(tuple(kinds))[2])
+        lines.append(f"nsenter --target {peer.pid} {options} -- \\")
+    return lines
 
 
 def _commented(step: Step) -> list[str]:
@@ -65,14 +81,20 @@ def _last(plan: Plan) -> str:
     folder = next(step for step in plan.inside if isinstance(step, ChangeDirectory)).path
     sets = next(step for step in plan.inside if isinstance(step, BecomeUser)).sets
     user = next((step.wanted for step in plan.inside if isinstance(step, FindUser)), "")
-    keep = ",".join(["-all", *(f"+{name.removeprefix('CAP_').lower()}" for name in bounding)])
+    named = user not in ("", "root", "0")
+    needed = ["CAP_SYS_CHROOT", *(("CAP_SETUID", "CAP_SETGID") if named else ())]
+    extra = [name for name in needed if name not in bounding]
+    kept = [name.removeprefix("CAP_").lower() for name in (*bounding, *extra)]
+    keep = ",".join(["-all", *(f"+{name}" for name in kept)])
     confined = any(isinstance(step, NoNewPrivileges) for step in plan.inside)
     words = ["setpriv", f"--bounding-set={keep}", "--inh-caps=-all"]
     words += ["--no-new-privs"] if confined else []
-    words += ["chroot", *([f"--userspec={user}"] if user not in ("", "root", "0") else []), "."]
+    words += ["chroot", *([f"--userspec={user}"] if named else []), "."]
     variables = [entry for entry in program.env if not entry.startswith("HOME=")]
     home = next((entry for entry in program.env if entry.startswith("HOME=")), "HOME=/root")
     words += ["/bin/sh", "-c", f'cd {quote(folder)} && exec "$@"', "sh"]
     words += ["env", "-i", home, *variables, *program.argv]
     why = f"give up all but {len(dict(sets).get('bounding', bounding))} capabilities and enter"
-    return f"\n# {why} [setpriv(1), chroot(1)]\nexec {' '.join(quote(word) for word in words)}"
+    more = f"\n# {', '.join(extra)}: kept only because chroot(1) comes last here" if extra else ""
+    last = " ".join(quote(word) for word in words)
+    return f"\n# {why} [setpriv(1), chroot(1)]{more}\nexec {last}"

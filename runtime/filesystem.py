@@ -192,13 +192,12 @@ class MountFilesystem(Step):
     options: Options
     man = "fsopen(2), fsmount(2), move_mount(2)"
     _whys: ClassVar[dict[str, str]] = {
-        "proc": "the processes of the new pid namespace, and only those",
+        "proc": "the processes of its pid namespace, and only those",
         "tmpfs": "memory of the container's own; it ends with its last process",
         "devpts": "pseudo terminals that no other container can see",
-        "mqueue": "POSIX message queues of the new IPC namespace",
-        "sysfs": "the devices of the new network namespace",
-        "cgroup": "the container's own control group, read-only (CVE-2022-0492)",
-        "cgroup2": "the container's own control group, read-only (CVE-2022-0492)",
+        "mqueue": "POSIX message queues of its IPC namespace",
+        "sysfs": "the devices of its network namespace",
+        "cgroup2": "limits can be read; they can be changed only where it is not mounted read-only",
     }
 
     @property
@@ -255,22 +254,33 @@ def new_filesystem(fstype: str, source: str, options: Options) -> int:
 
 
 class MountCgroups1(Step):
-    """The hierarchies of cgroup v1, each at its usual name, below a read-only tmpfs."""
+    """The hierarchies of cgroup v1, each at its usual name, below a tmpfs."""
 
     destination: str
     controllers: tuple[tuple[str, str], ...]  # (folder name, option of the hierarchy)
-    why = "programs size themselves by their own limits; read-only (CVE-2022-0492)"
+    readonly: bool = True
     man = "cgroups(7), cgroup_namespaces(7)"
+
+    @property
+    def why(self) -> str:  # type: ignore[override]
+        if self.readonly:
+            return "programs size themselves by their own limits; read-only (CVE-2022-0492)"
+        return "a privileged container may divide its own control group"
 
     @property
     def title(self) -> str:
         return f"mount control groups on {self.destination}"
 
+    @property
+    def _mode(self) -> str:
+        return "ro" if self.readonly else "rw"
+
     def call(self) -> str:
-        return f'fsopen("cgroup") x {len(self.controllers)}, ro,nosuid,nodev,noexec'
+        return f'fsopen("cgroup") x {len(self.controllers)}, {self._mode},nosuid,nodev,noexec'
 
     def perform(self, site: Site) -> None:
         attributes = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC
+        attributes |= mounts.MOUNT_ATTR_RDONLY if self.readonly else 0
         holder = new_filesystem("tmpfs", "tmpfs", parse_options(("mode=755",)))
         target = place(site.root_fd, self.destination, directory=True)
         mounts.move_mount(holder, target, self.destination)
@@ -283,13 +293,12 @@ class MountCgroups1(Step):
             fstype = "cgroup2" if option == "cgroup2" else "cgroup"
             words = () if option == "cgroup2" else _hierarchy_words(option)
             fd = new_filesystem(fstype, "cgroup", parse_options(words))
-            attributes_now = attributes | mounts.MOUNT_ATTR_RDONLY
-            mounts.mount_setattr(fd, attr_set=attributes_now, propagation=mounts.MS_PRIVATE)
+            mounts.mount_setattr(fd, attr_set=attributes, propagation=mounts.MS_PRIVATE)
             place_fd = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=top)
             mounts.move_mount(fd, place_fd, f"{self.destination}/{name}")
             os.close(place_fd)
             os.close(fd)
-        mounts.mount_setattr(top, attr_set=attributes | mounts.MOUNT_ATTR_RDONLY)
+        mounts.mount_setattr(top, attr_set=attributes)
         os.close(top)
         os.close(holder)
 
@@ -300,8 +309,9 @@ class MountCgroups1(Step):
             kind = "cgroup2" if option == "cgroup2" else "cgroup"
             words = "" if option == "cgroup2" else "," + ",".join(_hierarchy_words(option))
             lines.append(f"mkdir {top}/{name}")
-            lines.append(f"mount -t {kind} -o ro,nosuid,nodev,noexec{words} cgroup {top}/{name}")
-        return [*lines, f"mount -o remount,ro {top}"]
+            options = f"{self._mode},nosuid,nodev,noexec{words}"
+            lines.append(f"mount -t {kind} -o {options} cgroup {top}/{name}")
+        return [*lines, *([f"mount -o remount,ro {top}"] if self.readonly else [])]
 
 
 def _hierarchy_words(option: str) -> tuple[str, ...]:
@@ -393,7 +403,12 @@ def set_attributes(detached: int, options: Options) -> None:
 
 
 class MakeDevice(Step):
-    """A device node on the container's own /dev."""
+    """A device node.
+
+    Those that every container has are made on its own, empty /dev. One that was ``asked`` for may
+    have any path and take the place of those; what the image has at a path is neither followed nor
+    removed.
+    """
 
     path: str
     kind: str  # "c", "b" or "p", as OCI's linux.devices has it
@@ -402,8 +417,14 @@ class MakeDevice(Step):
     mode: int
     uid: int = 0
     gid: int = 0
-    why = "made on our own tmpfs: the image cannot swap the node for a link (CVE-2025-31133)"
+    asked: bool = False
     man = "mknod(2)"
+
+    @property
+    def why(self) -> str:  # type: ignore[override]
+        if self.asked:
+            return "asked for; a link or a file of the image at this place would be refused"
+        return "made on our own tmpfs: the image cannot swap the node for a link (CVE-2025-31133)"
 
     @property
     def title(self) -> str:
@@ -414,21 +435,59 @@ class MakeDevice(Step):
 
     def perform(self, site: Site) -> None:
         folder, name = os.path.split(self.path)
-        kinds = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
         fd = make_in_root(site.root_fd, folder)
         before = os.umask(0)
         try:
-            number = 0 if self.kind == "p" else os.makedev(self.major, self.minor)
-            os.mknod(name, kinds[self.kind] | self.mode, number, dir_fd=fd)
+            if self.asked and self._is_there(site, name, fd):
+                return
+            os.mknod(name, self._type | self.mode, self._number, dir_fd=fd)
             if self.uid or self.gid:
                 os.chown(name, self.uid, self.gid, dir_fd=fd, follow_symlinks=False)
         finally:
             os.umask(before)
             os.close(fd)
 
+    @property
+    def _type(self) -> int:
+        kinds = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+        return kinds[self.kind]
+
+    @property
+    def _number(self) -> int:
+        return 0 if self.kind == "p" else os.makedev(self.major, self.minor)
+
+    def _is_there(self, site: Site, name: str, folder_fd: int) -> bool:
+        """Whether the very node is there since the last start; on our own /dev it makes room."""
+        try:
+            found = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        own = open_in_root(site.root_fd, "/dev")
+        try:
+            if os.fstat(own).st_dev == found.st_dev and not stat.S_ISDIR(found.st_mode):
+                os.unlink(name, dir_fd=folder_fd)
+                return False
+        finally:
+            os.close(own)
+        if stat.S_IFMT(found.st_mode) == self._type and found.st_rdev == self._number:
+            return True
+        raise RuntimeFailure(
+            f"cannot make {self.path}",
+            "something else is there in the container",
+            "name another place: --device HOST:CONTAINER",
+            self.path,
+        )
+
     def shell(self) -> list[str]:
+        target = f'"$ROOT"{quote(self.path)}'
         numbers = "" if self.kind == "p" else f" {self.major} {self.minor}"
-        return [f'mknod -m {self.mode:04o} "$ROOT"{quote(self.path)} {self.kind}{numbers}']
+        make = f"mknod -m {self.mode:04o} {target} {self.kind}{numbers}"
+        if not self.asked:
+            return [make]
+        lines = [f'mkdir -p "$ROOT"{quote(os.path.dirname(self.path))}']
+        lines += [f"rm -f {target}"] if self.path.startswith("/dev/") else []
+        own = [f"chown {self.uid}:{self.gid} {target}"] if self.uid or self.gid else []
+        return [*lines, make, *own]
 
 
 class Link(Step):
@@ -464,8 +523,9 @@ class WriteSysctl(Step):
     """A kernel parameter of the container's own namespaces."""
 
     name: str
+    file: str  # below /proc/sys
     value: str
-    why = "only parameters of the new namespaces; the file is opened in a checked procfs"
+    why = "only parameters of its own namespaces; the file is opened in a checked procfs"
     man = "sysctl.d(5), proc_sys(5)"
 
     @property
@@ -473,7 +533,7 @@ class WriteSysctl(Step):
         return f"set {self.name}"
 
     def call(self) -> str:
-        return f'write("/proc/sys/{self.name.replace(".", "/")}", "{self.value}")'
+        return f'write("/proc/sys/{self.file}", "{self.value}")'
 
     def perform(self, site: Site) -> None:
         proc = open_in_root(site.root_fd, "/proc")
@@ -481,8 +541,7 @@ class WriteSysctl(Step):
             if fs_magic(proc) != PROC_SUPER_MAGIC:
                 raise RuntimeFailure(f"cannot set {self.name}", "/proc is not a procfs")
             resolve = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS
-            path = "sys/" + self.name.replace(".", "/")
-            fd = openat2(proc, path, os.O_WRONLY, 0, resolve)
+            fd = openat2(proc, f"sys/{self.file}", os.O_WRONLY, 0, resolve)
         finally:
             os.close(proc)
         try:
@@ -491,7 +550,8 @@ class WriteSysctl(Step):
             os.close(fd)
 
     def shell(self) -> list[str]:
-        return [f'echo {quote(self.value)} > "$ROOT"/proc/sys/{self.name.replace(".", "/")}']
+        target = quote(f"/proc/sys/{self.file}")
+        return [f'echo {quote(self.value)} > "$ROOT"{target}']
 
 
 class Mask(Step):

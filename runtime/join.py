@@ -1,9 +1,9 @@
 """Another process in a running container: what `exec` does.
 
-The caller enters the pid namespace for its children, forks, and the child enters all the other
-namespaces of the container's first process at once through its pidfd, which cannot mean another
-process (setns(2), "pidfd"). Nothing is looked up by a path of the container before that, and
-nothing is imported after it.
+The caller enters the pid namespace for its children, forks, and the child enters the other
+namespaces that the container does not share with the host, all at once, through the pidfd of its
+first process, which cannot mean another one (setns(2), "pidfd"). Nothing is looked up by a path of
+the container before that, and nothing is imported after it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from kernel import namespaces, process, sockets
 from kernel.paths import DEVPTS_SUPER_MAGIC, fs_magic, open_in_root
 from runtime import cgroups, launch, plan
 from runtime.errors import RuntimeFailure
+from runtime.peers import Peer
 from runtime.steps import (
-    FindUser,
     JoinCgroup,
     JoinKeyring,
     SetOomScore,
@@ -31,14 +31,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-_KINDS = ("mount", "uts", "ipc", "network", "cgroup")
+KINDS = ("mount", "uts", "ipc", "network", "cgroup", "pid")
 
 
 class EnterContainer(Step):
-    """All namespaces of the container's first process but pid, which the parent entered."""
+    """Namespaces of the container's first process, but for pid, which the parent entered."""
 
     pid: int
     pidfd: int
+    kinds: tuple[str, ...]
     why = "one call, by pidfd: the pid cannot have been given to another process meanwhile"
     man = "setns(2), pidfd_open(2)"
 
@@ -47,19 +48,19 @@ class EnterContainer(Step):
         return "enter the container"
 
     def call(self) -> str:
-        return f"setns(pidfd_open({self.pid}), {namespace_flags(_KINDS)[1]})"
+        return f"setns(pidfd_open({self.pid}), {namespace_flags(self.kinds)[1]})"
 
     def perform(self, site: Site) -> None:
         import sys
 
-        namespaces.setns(self.pidfd, namespace_flags(_KINDS)[0])
+        namespaces.setns(self.pidfd, namespace_flags(self.kinds)[0])
         # setns(2) with a mount namespace also moves root and working folder to its root.
         site.root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY)
         sys.path.clear()
         sys.meta_path.clear()
 
     def shell(self) -> list[str]:
-        return [f"# nsenter --target {self.pid} --mount --uts --ipc --net --pid --cgroup"]
+        return [f"# nsenter --target {self.pid} {' '.join(namespace_flags(self.kinds)[2])}"]
 
 
 class OpenTerminal(Step):
@@ -98,20 +99,17 @@ def make(
     process_spec: dict[str, Any],
     profile: dict[str, Any] | None,
     cache: str,
+    kinds: tuple[str, ...] = KINDS,
 ) -> tuple[Step, ...]:
     """The plan of an exec: ``process_spec`` is ``process`` of the specification."""
-    made: list[Step] = [
-        JoinCgroup(cgroup),
-        JoinKeyring(plan.keyring(cgroup)),
-    ]
-    if process_spec.get("oomScoreAdj") is not None:  # through the host's /proc, before it is gone
+    made: list[Step] = [JoinCgroup(cgroup), JoinKeyring(plan.keyring(cgroup))]
+    if process_spec.get("oomScoreAdj") is not None:
         made.append(SetOomScore(process_spec["oomScoreAdj"]))
-    made.append(EnterContainer(pid, pidfd))
+    made.append(EnterContainer(pid, pidfd, tuple(kind for kind in kinds if kind != "pid")))
     if process_spec.get("terminal"):
         size = process_spec.get("consoleSize") or {}
         made.append(OpenTerminal(size.get("width") or 0, size.get("height") or 0))
-    user = process_spec.get("user") or {}
-    made.append(FindUser(user.get("username") or ""))
+    made.append(plan.find_user(process_spec))
     made += plan.becoming(process_spec, profile, cache, monitored=False)
     return tuple(made)
 
@@ -123,32 +121,30 @@ def join(
     process_spec: dict[str, Any],
     stdio: tuple[int, int, int] | None,
     *,
+    kinds: tuple[str, ...] = KINDS,
     profile: dict[str, Any] | None = None,
     cache: str = "",
     on_plan: Callable[[tuple[Step, ...]], Callable[[int, int], None]] | None = None,
 ) -> launch.Started:
     """Runs a process in the container of ``pid``; returns when its program runs.
 
-    ``on_plan`` gets the plan first and answers with what is told of each step. RuntimeFailure if
-    the container has ended, and as :func:`runtime.launch.launch`.
+    ``kinds`` are the namespaces that the container does not share with the host. ``on_plan`` gets
+    the plan first and answers with what is told of each step. RuntimeFailure if the container has
+    ended, and as :func:`runtime.launch.launch`.
     """
     launch.preload()
-    try:
-        pidfd = process.pidfd_open(pid)
-    except ProcessLookupError:
-        raise RuntimeFailure("the container has ended") from None
-    if not process.is_alive(pid, start_time):
-        os.close(pidfd)
-        raise RuntimeFailure("the container has ended")
+    pidfd = Peer(pid, start_time).open()
     ours, theirs = sockets.pair()
     gate, opener = os.pipe()
     site = Site("/", gate, theirs)
     own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     child = -1
     try:
-        steps = make(pid, pidfd, cgroup, process_spec, profile, cache)
+        steps = make(pid, pidfd, cgroup, process_spec, profile, cache, kinds)
         on_step = on_plan(steps) if on_plan else None
-        namespaces.setns(pidfd, namespaces.CLONE_NEWPID)
+        process.set_dumpable(False)  # the child inherits it: see runtime.steps.Fork
+        if "pid" in kinds:
+            namespaces.setns(pidfd, namespaces.CLONE_NEWPID)
         child = os.fork()
         if child == 0:
             ours.close()

@@ -80,7 +80,7 @@ def launch(
             site.cgroup.remove()
         raise
     finally:
-        for fd in (gate, opener):
+        for fd in (gate, opener, *site.pidfds.values()):
             os.close(fd)
         ours.close()
         theirs.close()

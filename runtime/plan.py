@@ -19,6 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from runtime.peers import Peer
+
 _KNOWN_NAMESPACES = ("mount", "uts", "ipc", "network", "pid", "cgroup")
 
 
@@ -45,13 +47,17 @@ def make(
     union: Union | None = None,
     seccomp_cache: str = "",
     volumes: tuple[str, ...] = (),
+    peers: dict[str, Peer] | None = None,
 ) -> Plan:
     """The plan of a specification.
 
     ``union`` takes the place of ``root.path``. ``seccomp_cache`` is the folder of compiled
     filters. ``volumes`` names the destinations that are volumes, so that the plan can say so.
+    ``peers`` are the processes whose namespaces are meant, by kind: where a specification can only
+    give a path, they say for certain whose it is.
     RuntimeFailure for what this runtime does not support, by name.
     """
+    peers = peers or {}
     linux = spec.get("linux") or {}
     process = spec.get("process")
     if process is None:
@@ -59,8 +65,7 @@ def make(
     namespaces = _namespaces(linux)
     cgroup = linux.get("cgroupsPath") or ""
     root = spec["root"]
-    made: list[steps.Step] = []
-    made += [steps.EnterNamespace(k, p) for k, p in namespaces.items() if p and k != "pid"]
+    made: list[steps.Step] = _joined(namespaces, peers)
     early = tuple(k for k, p in namespaces.items() if not p and k not in ("pid", "cgroup"))
     made.append(steps.JoinKeyring(keyring(cgroup)))
     made.append(steps.Unshare(early))
@@ -72,15 +77,19 @@ def make(
     late = [m for m in spec.get("mounts") or () if m.get("type") in ("cgroup", "cgroup2")]
     for mount in spec.get("mounts") or ():
         if mount not in late:
-            made.append(mount_step(mount, volumes))
+            made.append(mount_step(mount, volumes, peers))
             if mount["destination"] == "/dev":
-                made += _devices(linux)
+                made += _own_devices()
+    made += [_device(device, asked=True) for device in linux.get("devices") or ()]
     made.append(steps.JoinCgroup(cgroup))
     if namespaces.get("cgroup") == "":
         made.append(steps.Unshare(("cgroup",)))
-    made += [mount_step(mount, volumes) for mount in late]
-    sysctls = (linux.get("sysctl") or {}).items()
-    made += [filesystem.WriteSysctl(name, value) for name, value in sysctls]
+    made += [mount_step(mount, volumes, peers) for mount in late]
+    for name, value in (linux.get("sysctl") or {}).items():
+        from runtime import sysctls
+
+        sysctls.check(name, tuple(namespaces))
+        made.append(filesystem.WriteSysctl(name, sysctls.path(name), value))
     if process.get("terminal"):
         size = process.get("consoleSize") or {}
         made.append(steps.AllocateConsole(size.get("width") or 0, size.get("height") or 0))
@@ -90,14 +99,15 @@ def make(
         made.append(filesystem.Mask(tuple(linux["maskedPaths"])))
     if root.get("readonly"):
         made.append(filesystem.ReadonlyRoot())
-    made += _find_user(process)
+    made.append(find_user(process))
     if process.get("oomScoreAdj") is not None:
         made.append(steps.SetOomScore(process["oomScoreAdj"]))
     made.append(steps.SwitchRoot())
     made += becoming(process, linux.get("seccomp"), seccomp_cache, monitored=True)
     outside = (
         steps.MakeCgroup(cgroup, linux.get("resources") or {}),
-        steps.Fork(namespaces.get("pid") == "", namespaces.get("pid") or ""),
+        *(steps.FindPeer(peer) for peer in dict.fromkeys(peers.values())),
+        steps.Fork(namespaces.get("pid") == "", namespaces.get("pid") or "", peers.get("pid")),
     )
     return Plan(cgroup, outside, tuple(made))
 
@@ -148,6 +158,22 @@ def _namespaces(linux: dict[str, Any]) -> dict[str, str]:
     return found
 
 
+def _joined(namespaces: dict[str, str], peers: dict[str, Peer]) -> list[steps.Step]:
+    """The steps that enter existing namespaces; the pid namespace is entered before the fork."""
+    made: list[steps.Step] = []
+    by_peer: dict[Peer, list[str]] = {}
+    for kind, path in namespaces.items():
+        if kind in peers and kind != "pid":
+            by_peer.setdefault(peers[kind], []).append(kind)
+        elif path and kind != "pid":
+            made.append(steps.EnterNamespace(kind, path))
+    if by_peer:
+        from runtime import sharing
+
+        made += [sharing.JoinNamespaces(peer, tuple(kinds)) for peer, kinds in by_peer.items()]
+    return made
+
+
 def _names(spec: dict[str, Any]) -> list[steps.Step]:
     made: list[steps.Step] = []
     if spec.get("hostname"):
@@ -157,10 +183,19 @@ def _names(spec: dict[str, Any]) -> list[steps.Step]:
     return made
 
 
-def mount_step(mount: dict[str, Any], volumes: tuple[str, ...] = ()) -> steps.Step:
+def mount_step(
+    mount: dict[str, Any],
+    volumes: tuple[str, ...] = (),
+    peers: dict[str, Peer] | None = None,
+) -> steps.Step:
     """The step that makes one of the specification's mounts."""
     options = filesystem.parse_options(mount.get("options") or ())
     kind, destination = mount.get("type") or "none", mount["destination"]
+    peer = (peers or {}).get("ipc")
+    if peer is not None and mount.get("source") == f"/proc/{peer.pid}/root{destination}":
+        from runtime import sharing
+
+        return sharing.BindFromPeer(peer, destination)
     if options.bind or kind in ("bind", "none"):
         return filesystem.Bind(mount["source"], destination, options, destination in volumes)
     if kind == "cgroup":
@@ -168,37 +203,41 @@ def mount_step(mount: dict[str, Any], volumes: tuple[str, ...] = ()) -> steps.St
 
         hierarchies = defaults.cgroup_folders()
         if hierarchies:
-            return filesystem.MountCgroups1(destination, hierarchies)
+            readonly = "ro" in options.words
+            return filesystem.MountCgroups1(destination, hierarchies, readonly)
         kind = "cgroup2"
     return filesystem.MountFilesystem(kind, mount.get("source") or kind, destination, options)
 
 
-def _devices(linux: dict[str, Any]) -> list[steps.Step]:
+def _own_devices() -> list[steps.Step]:
+    """What stands on every container's /dev."""
     from runtime import defaults
 
-    made: list[steps.Step] = []
-    for device in (*defaults.DEVICES, *(linux.get("devices") or ())):
-        made.append(
-            filesystem.MakeDevice(
-                device["path"],
-                device["type"],
-                device.get("major") or 0,
-                device.get("minor") or 0,
-                device.get("fileMode") or 0o666,
-                device.get("uid") or 0,
-                device.get("gid") or 0,
-            )
-        )
+    made = [_device(device, asked=False) for device in defaults.DEVICES]
     return [*made, *(filesystem.Link(path, target) for path, target in defaults.LINKS)]
 
 
-def _find_user(process: dict[str, Any]) -> list[steps.Step]:
+def _device(device: dict[str, Any], *, asked: bool) -> steps.Step:
+    return filesystem.MakeDevice(
+        device["path"],
+        device["type"],
+        device.get("major") or 0,
+        device.get("minor") or 0,
+        device.get("fileMode") or 0o666,
+        device.get("uid") or 0,
+        device.get("gid") or 0,
+        asked,
+    )
+
+
+def find_user(process: dict[str, Any]) -> steps.Step:
+    """The step that finds ``process.user``."""
     user = process.get("user") or {}
     additional = tuple(str(gid) for gid in user.get("additionalGids") or ())
     wanted = user.get("username")
     if wanted is None:
         wanted = f"{user.get('uid', 0)}:{user.get('gid', 0)}"
-    return [steps.FindUser(wanted, additional)]
+    return steps.FindUser(wanted, additional)
 
 
 def _seccomp(
@@ -208,4 +247,5 @@ def _seccomp(
         return []
     if profile.get("defaultAction") == "default":  # our own word: Docker's profile
         return [steps.LoadSeccomp(seccomp.default_filter(cache, bounding))]
-    return [steps.LoadSeccomp(seccomp.filter_of(cache, profile))]
+    flags = seccomp.flags(profile.get("flags") or ())
+    return [steps.LoadSeccomp(seccomp.filter_of(cache, profile), flags)]

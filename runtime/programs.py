@@ -111,6 +111,16 @@ def diagnose(path: str, error: OSError) -> RuntimeFailure:
     return RuntimeFailure(f"cannot execute {path!r}", why, hint, path, error.errno or 0, code)
 
 
+def is_static(path: str) -> bool:
+    """Whether a file is a program of this machine that needs no loader and no library."""
+    head = _read_head(path)
+    order = "little" if head[5:6] == b"\x01" else "big"
+    machine = _ELF_MACHINES.get(int.from_bytes(head[18:20], order))  # type: ignore[arg-type]
+    if not head.startswith(b"\x7fELF") or machine != _OWN_MACHINE:
+        return False
+    return not _elf_interpreter(head, order)
+
+
 def _is_there(path: str) -> bool:
     try:
         os.lstat(path)

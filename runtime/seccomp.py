@@ -32,6 +32,7 @@ _ACTIONS = {
     "SCMP_ACT_LOG": 0x7FFC0000,
     "SCMP_ACT_ALLOW": _ALLOW,
 }
+_PERMISSIVE = (_ALLOW, _ACTIONS["SCMP_ACT_LOG"])
 _OPERATORS = {"NE": 1, "LT": 2, "LE": 3, "EQ": 4, "GE": 5, "GT": 6, "MASKED_EQ": 7}
 _ARCHITECTURES = {
     "SCMP_ARCH_X86": 0x40000003,
@@ -43,6 +44,11 @@ _ARCHITECTURES = {
     "SCMP_ARCH_S390": 0x16,
     "SCMP_ARCH_S390X": 0x80000016,
     "SCMP_ARCH_RISCV64": 0xC00000F3,
+}
+_FLAGS = {  # seccomp(2)
+    "SECCOMP_FILTER_FLAG_TSYNC": 0x1,
+    "SECCOMP_FILTER_FLAG_LOG": 0x2,
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 0x4,
 }
 _ATTR_OPTIMIZE = 8
 _EEXIST = -17
@@ -88,14 +94,14 @@ def _cached(cache: str, key: str, profile: Any) -> bytes:
 def compile_filter(profile: dict[str, Any]) -> bytes:
     """Compiles ``linux.seccomp`` to an array of struct sock_filter.
 
-    Names that this libseccomp does not know are left out of the filter: an allowance for a call
-    that it cannot express is safely no allowance. RuntimeFailure for an unknown action, operator
-    or architecture, and where libseccomp is missing.
+    Names that this libseccomp does not know are left out of the filter where that forbids them:
+    an allowance for a call that it cannot express is safely no allowance. RuntimeFailure where it
+    would allow them, for an unknown action, operator or architecture, and without libseccomp.
     """
     import ctypes
 
     library = _load(ctypes)
-    default = _action(profile["defaultAction"], profile.get("defaultErrnoRet"))
+    default = action(profile["defaultAction"], profile.get("defaultErrnoRet"))
     context = library.seccomp_init(default)
     if not context:
         raise RuntimeFailure("libseccomp could not begin a filter")
@@ -138,7 +144,16 @@ def _load(ctypes_module: Any) -> Any:
     return library
 
 
-def _action(name: str, errno_return: int | None) -> int:
+def flags(names: Any) -> int:
+    """Flags of seccomp(2) by their names; RuntimeFailure for one that needs more than a bit."""
+    for name in names:
+        if name not in _FLAGS:
+            raise RuntimeFailure(f"seccomp: unknown or unsupported flag {name!r}")
+    return sum(_FLAGS[name] for name in set(names))
+
+
+def action(name: str, errno_return: int | None) -> int:
+    """What a filter returns for an action of the specification; RuntimeFailure if unsupported."""
     if name not in _ACTIONS:
         raise RuntimeFailure(f"seccomp: unknown or unsupported action {name!r}")
     value = _ACTIONS[name]
@@ -147,25 +162,44 @@ def _action(name: str, errno_return: int | None) -> int:
     return value
 
 
-def _add_architecture(library: Any, context: Any, name: str) -> None:
+def architecture(name: Any) -> int:
+    """libseccomp's number of SCMP_ARCH_*; RuntimeFailure if unknown."""
     if name not in _ARCHITECTURES:
         raise RuntimeFailure(f"seccomp: unknown architecture {name!r}")
-    result = library.seccomp_arch_add(context, _ARCHITECTURES[name])
+    return _ARCHITECTURES[name]
+
+
+def operator(name: Any) -> int:
+    """libseccomp's number of SCMP_CMP_*; RuntimeFailure if unknown."""
+    number = _OPERATORS.get(str(name).removeprefix("SCMP_CMP_"))
+    if number is None:
+        raise RuntimeFailure(f"seccomp: unknown operator {name!r}")
+    return number
+
+
+def _add_architecture(library: Any, context: Any, name: str) -> None:
+    result = library.seccomp_arch_add(context, architecture(name))
     if result not in (0, _EEXIST):
         raise RuntimeFailure(f"seccomp: cannot add {name}", os.strerror(-result))
 
 
 def _add_rule(library: Any, context: Any, rule: dict[str, Any], default: int) -> None:
-    action = _action(rule["action"], rule.get("errnoRet"))
-    if action == default:
+    wanted = action(rule["action"], rule.get("errnoRet"))
+    if wanted == default:
         return  # libseccomp refuses rules that say what is the case anyway
     conditions = _conditions(rule.get("args") or [])
     for name in rule["names"]:
         number = library.seccomp_syscall_resolve_name(name.encode())
         if number == -1:
+            if default in _PERMISSIVE and wanted not in _PERMISSIVE:
+                raise RuntimeFailure(
+                    f"seccomp: cannot forbid {name!r}",
+                    "this libseccomp knows no such system call",
+                    "correct its spelling, or leave it out",
+                )
             continue
         for array, count in conditions:
-            result = library.seccomp_rule_add_array(context, action, number, count, array)
+            result = library.seccomp_rule_add_array(context, wanted, number, count, array)
             if result not in (0, _EEXIST):
                 raise RuntimeFailure(f"seccomp: cannot add {name}", os.strerror(-result))
 
@@ -186,10 +220,8 @@ def _conditions(args: list[dict[str, Any]]) -> list[tuple[ctypes.Array[Any] | No
 
     made = []
     for arg in args:
-        operator = _OPERATORS.get(arg["op"].removeprefix("SCMP_CMP_"))
-        if operator is None:
-            raise RuntimeFailure(f"seccomp: unknown operator {arg['op']!r}")
-        made.append(Comparison(arg["index"], operator, arg["value"], arg.get("valueTwo") or 0))
+        number = operator(arg["op"])
+        made.append(Comparison(arg["index"], number, arg["value"], arg.get("valueTwo") or 0))
     if not made:
         return [(None, 0)]
     if len({arg["index"] for arg in args}) < len(args):

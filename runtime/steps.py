@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, ClassVar
 
+    from runtime.peers import Peer
+
 _NAMESPACES = {
     "mount": (namespaces.CLONE_NEWNS, "CLONE_NEWNS", "--mount"),
     "uts": (namespaces.CLONE_NEWUTS, "CLONE_NEWUTS", "--uts"),
@@ -39,7 +41,8 @@ class Site:
 
     ``root`` is where the root filesystem is placed in the private mount namespace, ``root_fd``
     its descriptor once it is mounted, ``gate`` a pipe that yields a byte when the process is in
-    its control group, ``report`` the socket to the monitor, ``child`` what fork(2) returned.
+    its control group, ``report`` the socket to the monitor, ``child`` what fork(2) returned,
+    ``pidfds`` those of the containers from which something is taken.
     """
 
     def __init__(self, root: str, gate: int = -1, report: socket | None = None) -> None:
@@ -50,6 +53,7 @@ class Site:
         self.gate = gate
         self.report = report
         self.user: users.User | None = None
+        self.pidfds: dict[Peer, int] = {}
 
 
 class Step(Record):
@@ -120,27 +124,57 @@ class MakeCgroup(Step):
     def shell(self) -> list[str]:
         made = cgroups.of(self.path)
         lines = [f"mkdir -p {quote(folder)}" for folder in made.folders]
-        if any("cpuset" in folder for folder in made.folders):
-            lines += _fill_cpuset(next(f for f in made.folders if "cpuset" in f))
+        cpuset = next((folder for folder in made.folders if "cpuset" in folder), "")
+        if cpuset:
+            lines += _fill_cpuset(cpuset.removesuffix(self.path), self.path)
         lines += [f"echo {quote(v)} > {quote(path)}" for path, v in made.writes(self.resources)]
-        return [*lines, *(f"echo $$ > {quote(folder)}/cgroup.procs" for folder in made.folders)]
+        if self.resources.get("devices") and not any("devices." in line for line in lines):
+            lines.append("# version 2 has a BPF program for devices: this container has none")
+        # 0 is the process that writes; $$ would be the shell around the parentheses.
+        return [*lines, *(f"echo 0 > {quote(folder)}/cgroup.procs" for folder in made.folders)]
 
 
-def _fill_cpuset(folder: str) -> list[str]:
-    above = os.path.dirname(folder)
-    return [
-        f'[ -s {at}/cpuset.{file} ] && [ -n "$(cat {at}/cpuset.{file})" ] || '
-        f"cat {os.path.dirname(at)}/cpuset.{file} > {at}/cpuset.{file}"
-        for at in (quote(above), quote(folder))
-        for file in ("cpus", "mems")
-    ]
+def _fill_cpuset(top: str, path: str) -> list[str]:
+    lines = []
+    for part in path.strip("/").split("/"):
+        above, top = top, f"{top}/{part}"
+        for file in ("cpus", "mems"):
+            at = quote(f"{top}/cpuset.{file}")
+            lines.append(f'[ -n "$(cat {at})" ] || cat {quote(f"{above}/cpuset.{file}")} > {at}')
+    return lines
+
+
+class FindPeer(Step):
+    """The first process of a container from which something is taken. Done by the monitor."""
+
+    peer: Peer
+    why = "before the fork: in its own pid namespace the child would find other processes there"
+    man = "pidfd_open(2), proc_pid_stat(5)"
+
+    @property
+    def title(self) -> str:
+        return f"find {self.peer.name}"
+
+    def call(self) -> str:
+        return f"pidfd_open({self.peer.pid}), and its start time is {self.peer.start_time}"
+
+    def perform(self, site: Site) -> None:
+        site.pidfds[self.peer] = self.peer.open()
+
+    def shell(self) -> list[str]:
+        return []  # nsenter(1) --target
 
 
 class Fork(Step):
-    """A child that is the first process of a new pid namespace. Done by the monitor."""
+    """A child that is the first process of the container. Done by the monitor.
+
+    It is process 1 of a new pid namespace, or one more in that at ``pid_path`` or of ``peer``, or,
+    without any of these, in the monitor's own.
+    """
 
     new_pid: bool
     pid_path: str = ""
+    peer: Peer | None = None
     why = "a pid namespace holds children only; the monitor itself stays outside"
     man = "fork(2), pid_namespaces(7)"
 
@@ -149,16 +183,25 @@ class Fork(Step):
         return "fork the first process"
 
     def call(self) -> str:
+        if self.peer is not None:
+            return f"setns(pidfd_open({self.peer.pid}), CLONE_NEWPID), fork()"
+        if self.pid_path:
+            return f'setns(open("{self.pid_path}"), CLONE_NEWPID), fork()'
         return "unshare(CLONE_NEWPID), fork()" if self.new_pid else "fork()"
 
     def perform(self, site: Site) -> None:
-        if not self.new_pid and not self.pid_path:
+        # Whoever is in that namespace already sees the child before it can say a word: it inherits
+        # that nobody may look into it (proc_pid_root(5), ptrace(2), PR_SET_DUMPABLE(2const)).
+        process.set_dumpable(False)
+        if not self.new_pid and not self.pid_path and self.peer is None:
             site.child = os.fork()
             return
         own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         try:
             if self.new_pid:
                 namespaces.unshare(namespaces.CLONE_NEWPID)
+            elif self.peer is not None:
+                namespaces.setns(site.pidfds[self.peer], namespaces.CLONE_NEWPID)
             else:
                 EnterNamespace("pid", self.pid_path).perform(site)
             site.child = os.fork()
@@ -497,7 +540,8 @@ class LoadSeccomp(Step):
     """The system call filter."""
 
     program: bytes
-    why = "system calls that containers do not need are refused with EPERM"
+    flags: int = 0
+    why = "system calls that containers do not need are refused, by default with EPERM"
     man = "seccomp(2)"
 
     @property
@@ -505,10 +549,11 @@ class LoadSeccomp(Step):
         return "load the seccomp filter"
 
     def call(self) -> str:
-        return f"seccomp(SECCOMP_SET_MODE_FILTER, {len(self.program) // 8} instructions)"
+        flags = f"{self.flags:#x}, " if self.flags else ""
+        return f"seccomp(SECCOMP_SET_MODE_FILTER, {flags}{len(self.program) // 8} instructions)"
 
     def perform(self, site: Site) -> None:
-        process.seccomp_load(self.program)
+        process.seccomp_load(self.program, self.flags)
 
     def shell(self) -> list[str]:
         return ["# the seccomp filter has no command of its own: this container runs without it"]

@@ -65,7 +65,10 @@ def sysctl(text: str) -> tuple[str, str]:
     key, sign, value = text.partition("=")
     if not key or not sign:
         raise ValueError("write name=value, for example net.core.somaxconn=1024")
-    return key.replace("/", "."), value
+    first = next((char for char in key if char in "./"), "")
+    if first == "/":  # a path; in a name with dots, slashes and dots change places (sysctl.d(5))
+        key = key.translate(str.maketrans("./", "/."))
+    return key, value
 
 
 def ulimit(text: str) -> tuple[str, tuple[int, int]]:
@@ -97,9 +100,12 @@ def hostname(text: str) -> str:
 
 
 def network(text: str) -> str:
-    if text not in ("none", "host"):
+    if text == "container:":
+        raise ValueError("write container:NAME")
+    if text not in ("none", "host") and not text.startswith("container:"):
         raise UsageError(
-            f"network {text!r} is not supported yet", "pyctr knows none (the default) and host"
+            f"network {text!r} is not supported yet",
+            "pyctr knows none (the default), host and container:NAME",
         )
     return text
 
@@ -121,18 +127,6 @@ def user(text: str) -> str:
     if len(text) > 256 or text.count(":") > 1 or text.startswith(":") or "\0" in text:
         raise ValueError("write user, uid, user:group or uid:gid")
     return text
-
-
-def security(text: str) -> str:
-    word = text.replace(":", "=", 1)
-    if word in ("no-new-privileges", "no-new-privileges=true", "no-new-privileges=false"):
-        return word
-    if word == "seccomp=unconfined":
-        return word
-    raise UsageError(
-        f"security option {text!r} is not supported",
-        "pyctr knows no-new-privileges and seccomp=unconfined",
-    )
 
 
 def seconds(text: str) -> float:

@@ -31,6 +31,68 @@ def test_create_start_and_exec_explain_as_well(pyctr: Pyctr) -> None:
     assert "setns(pidfd_open(" in told and "execve('true'" in told
 
 
+def by_hand(pyctr: Pyctr, *words: str) -> tuple[str, str]:
+    """What a container says when its script is run, and when pyctr starts it; it is named "c"."""
+    text = pyctr(
+        "create", "--name", "c", *words[:-1], "--explain=sh", "base", "sh", "-c", words[-1]
+    )
+    ran = subprocess.run(["sh", "-c", text.stdout], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    try:
+        return ran.stdout, pyctr("start", "-a", "c").stdout
+    finally:
+        identity = pyctr.out("inspect", "--format", "{{.Id}}", "c")
+        from runtime import cgroups
+
+        cgroups.of(f"/pyctr/{identity}").remove()
+        pyctr("rm", "c")
+
+
+def test_the_script_shares_the_namespaces_of_another_container(pyctr: Pyctr) -> None:
+    pyctr("run", "-d", "--name", "x", "--ipc", "shareable", "-h", "xhost", "base", "sleep", "1000")
+    flags = ("--pid", "container:x", "--ipc", "container:x", "--network", "container:x")
+    links = "for n in pid ipc net; do readlink /proc/self/ns/$n; done; hostname; cat /proc/1/comm"
+    script, own = by_hand(pyctr, *flags, links)
+    assert script == own == pyctr("exec", "x", "sh", "-c", links).stdout
+    text = pyctr("create", *flags, "--explain=sh", "base", "true").stdout
+    assert "# no command can clone a mount" in text, "what a shell cannot do is said"
+
+
+def test_the_script_shares_what_the_host_has(pyctr: Pyctr) -> None:
+    flags = ("--pid", "host", "--ipc", "host", "--uts", "host", "--cgroupns", "host")
+    links = "for n in pid ipc uts cgroup; do readlink /proc/self/ns/$n; done; cat /proc/1/comm"
+    script, own = by_hand(pyctr, *flags, "--network", "host", links)
+    assert script == own and os.readlink("/proc/self/ns/pid") in own
+
+
+def test_the_script_gives_devices_rights_and_an_init(pyctr: Pyctr) -> None:
+    flags = ("--device", "/dev/loop0:/dev/l:r", "--init", "--cap-drop", "KILL", "--read-only")
+    shown = (
+        "tr '\\0' ' ' < /proc/1/cmdline | cut -c 1-12; head -c 1 /dev/l; touch /x;"
+        "(: > /dev/l) || echo held by the control group; grep CapBnd /proc/self/status"
+    )
+    script, own = by_hand(pyctr, *flags, f"({shown}) 2>/dev/null")
+    assert script == own
+    assert own.startswith("/dev/init --") and "held by" in own
+    assert own.split()[-1] == "00000000a80425db"
+
+
+def test_the_script_says_which_capability_it_keeps_longer(pyctr: Pyctr) -> None:
+    flags = ("--cap-drop", "ALL", "-u", "1000:5")
+    script, own = by_hand(pyctr, *flags, "id -u; id -g")
+    assert script == own == "1000\n5\n"
+    text = pyctr("create", *flags, "--explain=sh", "base", "true").stdout
+    assert "# CAP_SYS_CHROOT, CAP_SETUID, CAP_SETGID: kept only because" in text
+
+
+def test_the_script_of_a_privileged_container(pyctr: Pyctr) -> None:
+    script, own = by_hand(
+        pyctr, "--privileged", "find /dev -type b | sort; grep CapBnd /proc/self/status;"
+        "grep -c ' /proc/' /proc/mounts; grep -c 'cgroup rw' /proc/mounts; mkdir /sys/fs/cgroup/x"
+    )  # fmt: skip
+    assert script == own and "/dev/loop0" in own
+
+
 def test_the_script_builds_the_same_container_by_hand(pyctr: Pyctr, home_dir: str) -> None:
     script = "cat /data/file; id -u; hostname; cat /proc/1/comm; touch /kept"
     flags = ("-v", "vol:/data", "-h", "by-hand", "-m", "64m", "--name", "c")

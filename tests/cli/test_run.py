@@ -247,7 +247,6 @@ def test_the_host_network_is_the_hosts(pyctr: Pyctr) -> None:
 @pytest.mark.parametrize(
     ("flags", "name"),
     [
-        (["--privileged"], "--privileged"),
         (["-P"], "-P"),
         (["-p", "80:80"], "-p"),
         (["--network", "bridge"], "bridge"),

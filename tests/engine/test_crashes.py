@@ -24,6 +24,7 @@ FLAGS = (
     "--read-only --ulimit nofile=100 --sysctl net.core.somaxconn=99 --oom-score-adj 10"
     " --security-opt no-new-privileges"
 )
+SHARING = ("JoinNamespaces", "BindFromPeer")
 COMMAND = (
     "run",
     "--rm",
@@ -51,6 +52,7 @@ def points() -> list[str]:
     elsewhere += ["engine.pause.", "engine.reconcile.", "engine.remove.", "engine.stop."]
     elsewhere += ["engine.update."]
     elsewhere += ["engine.erase.locked", "volumes.store.found"]
+    elsewhere += ["FindPeer", *SHARING]
     elsewhere += ["MountCgroups1"] if cgroups.hierarchies().pure_v2 else []
     return [
         name
@@ -125,8 +127,56 @@ def test_after_a_kill_at_any_point_nothing_is_lost_and_nothing_is_left(
     assert not os.path.isdir(run) or os.listdir(run) == []
 
 
-def test_a_container_dies_with_its_monitor_and_is_recorded(pyctr: Pyctr) -> None:
-    pyctr("run", "-d", "--name", "c", "-v", "/data", "base", "sh", "-c", "sleep 1000 & sleep 1000")
+@pytest.mark.parametrize(
+    "point",
+    [
+        f"{step}.{moment}"
+        for step in ("FindPeer", "Fork", *SHARING, "MakeDevice", "SwitchRoot")
+        for moment in ("before", "after")
+    ],
+)
+def test_a_kill_while_another_container_is_joined_hurts_only_the_one_that_joins(
+    pyctr: Pyctr, point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pyctr("run", "-d", "--name", "x", "--ipc", "shareable", "base", "sleep", "1000")
+    flags = "--pid container:x --ipc container:x --network container:x --init --device /dev/loop0"
+    command = ("run", "--rm", "--name", "y", *flags.split(), "base", "echo", "fine")
+    monkeypatch.setenv("PYCTR_TRACE", f"kill:runtime.step.{point}")
+    assert pyctr(*command, code=None).returncode != 0
+    monkeypatch.delenv("PYCTR_TRACE")
+    assert pyctr.out("exec", "x", "ls", "/dev/shm") == ""
+    pyctr("rm", "-f", "y")
+    assert pyctr.out(*command) == "fine"
+    assert pyctr.out("ps", "-a", "--format", "{{.Names}}") == "x"
+
+
+def test_what_outlives_a_killed_monitor_in_a_shared_pid_namespace_is_ended(pyctr: Pyctr) -> None:
+    """The kernel kills only the first process here; the next command kills its control group."""
+    pyctr("run", "-d", "--name", "x", "base", "sleep", "1000")
+    script = "sleep 1000 & echo ready; exec sleep 1000"
+    flags = ("-d", "--name", "y", "--pid", "container:x")
+    identity = pyctr.out("run", *flags, "base", "sh", "-c", script)
+    deadline = time.monotonic() + 60
+    while pyctr.out("logs", "y") != "ready":
+        assert time.monotonic() < deadline
+    pids = {pid: process.start_time(pid) for pid in cgroups.of(f"/pyctr/{identity}").pids()}
+    assert len(pids) == 2
+    first = int(pyctr.out("inspect", "--format", "{{.State.Pid}}", "y"))
+    with open(f"/proc/{first}/stat") as stat:
+        os.kill(int(stat.read().rpartition(")")[2].split()[1]), signal.SIGKILL)
+    assert pyctr.out("inspect", "--format", "{{.State.Status}}", "y") == "exited"
+    assert not any(process.is_alive(pid, since) for pid, since in pids.items())
+    assert below_cgroups(identity) == []
+    assert pyctr.out("inspect", "--format", "{{.State.Running}}", "x") == "true"
+    pyctr("start", "y")
+
+
+@pytest.mark.parametrize("flags", [(), ("--init",)])
+def test_a_container_dies_with_its_monitor_and_is_recorded(
+    pyctr: Pyctr, flags: tuple[str, ...]
+) -> None:
+    script = ("base", "sh", "-c", "sleep 1000 & sleep 1000")
+    pyctr("run", "-d", "--name", "c", "-v", "/data", *flags, *script)
     pid = int(pyctr.out("inspect", "--format", "{{.State.Pid}}", "c"))
     with open(f"/proc/{pid}/stat") as stat:
         monitor = int(stat.read().rpartition(")")[2].split()[1])

@@ -190,6 +190,48 @@ def test_device_rules_become_a_program_that_the_kernel_accepts() -> None:
     os.close(fd)
 
 
+@pytest.mark.parametrize(
+    ("rule", "reads", "writes"),
+    [
+        (None, False, False),
+        ({"allow": True, "type": "b", "major": 7, "minor": 0, "access": "r"}, True, False),
+        ({"allow": True, "type": "b", "major": 7, "minor": -1, "access": "rw"}, True, True),
+        ({"allow": True, "type": "c", "major": 7, "minor": 0, "access": "rwm"}, False, False),
+        ({"allow": True, "type": "b", "major": 7, "minor": 1, "access": "rwm"}, False, False),
+        ({"allow": True, "access": "rwm"}, True, True),
+    ],
+)
+def test_the_program_of_version_2_decides_who_opens_what(
+    home_dir: str, rule: dict[str, object] | None, reads: bool, writes: bool
+) -> None:
+    """On hybrid hosts as well: a program can be attached to any control group of version 2."""
+    top = cgroups.hierarchies().v2
+    if not top or not os.path.exists("/dev/loop0"):
+        pytest.skip("no cgroup2 hierarchy, or no /dev/loop0")
+    folder = f"{top}/test-{os.path.basename(home_dir)}"
+    os.mkdir(folder)
+    try:
+        device_filter.attach(folder, [*device_rules(), *([rule] if rule else [])])
+        pid = os.fork()
+        if pid == 0:
+            cgroups.write(folder, "cgroup.procs", str(os.getpid()))
+            os._exit(
+                sum(1 << n for n, flag in enumerate((os.O_RDONLY, os.O_WRONLY)) if opens(flag))
+            )
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert (bool(code & 1), bool(code & 2)) == (reads, writes)
+    finally:
+        cgroups.remove_below(folder)
+
+
+def opens(flags: int) -> bool:
+    try:
+        os.close(os.open("/dev/loop0", flags))
+    except PermissionError:
+        return False
+    return True
+
+
 @pytest.fixture
 def path(home_dir: str) -> str:
     """A place for a control group that no other test has."""

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime import defaults, filesystem, plan, seccomp, users
+from runtime import defaults, filesystem, plan, seccomp, steps, sysctls, users
 from runtime.errors import RuntimeFailure
+from runtime.peers import Peer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,11 +64,94 @@ def test_the_filter_is_loaded_last_where_no_new_privileges_allows_it() -> None:
     assert order.index("BecomeUser") < order.index("LoadSeccomp")
 
 
+def shared() -> tuple[dict[str, Any], dict[str, Peer]]:
+    """A specification that takes three namespaces from two containers, and the host's names."""
+    one, two = Peer(11, 1, "container one"), Peer(22, 2, "container two")
+    kinds = {"pid": one, "ipc": one, "network": two}
+    files = {"network": "net"}
+    namespaces: list[dict[str, str]] = [{"type": "mount"}, {"type": "cgroup"}]
+    namespaces += [
+        {"type": kind, "path": f"/proc/{peer.pid}/ns/{files.get(kind, kind)}"}
+        for kind, peer in kinds.items()
+    ]
+    devices = [{"path": "/dev/x", "type": "b", "major": 7, "minor": 1, "gid": 6}]
+    linux = spec()["linux"] | {"namespaces": namespaces, "devices": devices}
+    mounts = [mount for mount in spec()["mounts"] if mount["destination"] != "/dev/shm"]
+    memory = {"destination": "/dev/shm", "type": "bind", "source": "/proc/11/root/dev/shm"}
+    return spec(linux=linux, hostname="", mounts=[*mounts, memory]), kinds
+
+
 def test_every_step_can_say_what_it_does_and_why() -> None:
-    for step in plan.make(spec()).steps:
+    joining, peers = shared()
+    for step in (*plan.make(spec()).steps, *plan.make(joining, peers=peers).steps):
         assert step.title and step.call() and step.why
         assert "(" in step.man and ")" in step.man
         assert isinstance(step.shell(), list)
+
+
+def test_other_containers_are_found_before_the_fork_and_entered_before_any_mount() -> None:
+    joining, peers = shared()
+    made = plan.make(joining, peers=peers)
+    found = [step.peer.pid for step in made.outside if isinstance(step, steps.FindPeer)]
+    assert found == [11, 22], "each once; in its own pid namespace the child would find others"
+    fork = made.outside[-1]
+    assert isinstance(fork, steps.Fork) and not fork.new_pid and fork.peer == peers["pid"]
+    order = [type(step).__name__ for step in made.inside]
+    assert order[:2] == ["JoinNamespaces"] * 2
+    assert [step.call() for step in made.inside[:2]] == [
+        "setns(pidfd_open(11), CLONE_NEWIPC)", "setns(pidfd_open(22), CLONE_NEWNET)",
+    ]  # fmt: skip
+    unshared = [k for step in made.inside if isinstance(step, steps.Unshare) for k in step.kinds]
+    assert unshared == ["mount", "cgroup"]
+    assert not {"RaiseLoopback", "SetHostname", "EnterNamespace"} & set(order)
+    assert order.count("BindFromPeer") == 1
+
+
+def test_a_path_alone_is_entered_as_the_specification_says() -> None:
+    joining, _ = shared()
+    made = plan.make(joining)
+    entered = {
+        step.kind: step.path for step in made.inside if isinstance(step, steps.EnterNamespace)
+    }
+    assert entered == {"ipc": "/proc/11/ns/ipc", "network": "/proc/22/ns/net"}
+    fork = made.outside[-1]
+    assert isinstance(fork, steps.Fork) and fork.pid_path == "/proc/11/ns/pid"
+
+
+def test_devices_that_were_asked_for_come_after_every_mount_of_the_person() -> None:
+    joining, peers = shared()
+    made = plan.make(joining, peers=peers).inside
+    asked = [n for n, s in enumerate(made) if isinstance(s, filesystem.MakeDevice) and s.asked]
+    binds = [n for n, step in enumerate(made) if isinstance(step, filesystem.Bind)]
+    assert len(asked) == 1 and asked[0] > max(binds)
+    assert asked[0] < next(n for n, s in enumerate(made) if isinstance(s, filesystem.Mask))
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("net.core.somaxconn", "net/core/somaxconn"),
+        ("net.ipv4.conf.eth0/100.forwarding", "net/ipv4/conf/eth0.100/forwarding"),
+        ("kernel.msgmax", "kernel/msgmax"),
+        ("fs.mqueue.msg_max", "fs/mqueue/msg_max"),
+        ("kernel.domainname", "kernel/domainname"),
+    ],
+)
+def test_a_parameter_of_a_namespace_may_be_set(name: str, file: str) -> None:
+    sysctls.check(name, ("network", "ipc", "uts"))
+    assert sysctls.path(name) == file
+    with pytest.raises(RuntimeFailure, match="host"):
+        sysctls.check(name, ("mount",))
+
+
+@given(st.text(alphabet="net.kr/ml\0x", max_size=20))
+def test_no_parameter_leads_out_of_its_folder(name: str) -> None:
+    try:
+        sysctls.check(f"net.{name}", ("network",))
+    except RuntimeFailure:
+        return
+    path = f"/proc/sys/{sysctls.path(f'net.{name}')}"
+    assert os.path.normpath(path) == path and path.startswith("/proc/sys/net/")
 
 
 @pytest.mark.parametrize(
@@ -77,6 +161,8 @@ def test_every_step_can_say_what_it_does_and_why() -> None:
         {"process": {"args": []}},
         {"linux": {"namespaces": [{"type": "user"}, {"type": "mount"}]}},
         {"linux": {"namespaces": [{"type": "pid"}]}},
+        {"linux": {"namespaces": [{"type": "mount"}], "sysctl": {"net.core.somaxconn": "1"}}},
+        {"linux": {"namespaces": [{"type": "mount"}], "sysctl": {"kernel.panic": "1"}}},
     ],
 )
 def test_what_cannot_be_done_is_refused_by_name(broken: dict[str, Any]) -> None:
