@@ -59,7 +59,7 @@ _NO_NETWORKS = "pyctr has no networks but none and host yet"
 _NO_PORTS = "pyctr cannot publish ports yet: --network host shares the host's"
 
 OPTIONS: tuple[Option, ...] = (
-    value("--network --net", "NETWORK", "none (the default), host, or container:NAME for that of another",
+    value("--network --net", "NETWORK", "none (the default), host, or container:NAME for another's",
           read=readers.network, default="none"),
     value("-h --hostname", "NAME", "Host name inside", read=readers.hostname, default=""),
     value("--domainname", "NAME", "NIS domain name inside", read=readers.hostname, default=""),
