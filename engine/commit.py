@@ -36,6 +36,7 @@ def commit(
         "User": settings.user,
         "WorkingDir": settings.working_dir if settings.working_dir != "/" else "",
         "StopSignal": settings.stop_signal,
+        "Healthcheck": dict(settings.health) or None,
     }
     kept = {key: value for key, value in differing.items() if value}
     with Still(home, container, freeze=pause):
