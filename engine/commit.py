@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine import reconcile
+from engine import events, reconcile
 from engine.still import Still
 from images import commit as image_commit
 
@@ -36,10 +36,11 @@ def commit(
         "User": settings.user,
         "WorkingDir": settings.working_dir if settings.working_dir != "/" else "",
         "StopSignal": settings.stop_signal,
+        "Healthcheck": dict(settings.health) or None,
     }
     kept = {key: value for key, value in differing.items() if value}
     with Still(home, container, freeze=pause):
-        return image_commit.commit(
+        made = image_commit.commit(
             home.images,
             home.images.get(container.image_id),
             f"{home.folder(container.id)}/upper",
@@ -49,3 +50,5 @@ def commit(
             author=author,
             message=message,
         )
+    events.of_container(home, container, "commit", comment=message, imageID=f"sha256:{made}")
+    return made

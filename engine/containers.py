@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
+from engine import events
 from engine.errors import ContainerConflict, ContainerNotFound, EngineError
 from engine.settings import Settings, decode
 from kernel import process, trace
@@ -18,6 +17,11 @@ if TYPE_CHECKING:
 _renaming = trace.point("engine.containers.renaming")
 
 ALIVE = ("running", "paused")  # the statuses in which there is a first process
+UP = (*ALIVE, "restarting")  # the statuses in which there is a monitor
+
+# ``Container.stopped``: who ended it. No restart policy applies then, until it is started again.
+BY_PERSON = 1
+BY_SYSTEM = 2  # `system stop-all`, when the host shuts down: it comes back with the host
 
 _ALNUM = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _HEX = frozenset("0123456789abcdef")
@@ -43,7 +47,7 @@ class Container(Record):
     started: float = 0.0
     finished: float = 0.0
     restarts: int = 0
-    stopped: bool = False
+    stopped: int = 0
     health: str = ""
 
     @property
@@ -139,7 +143,6 @@ def insert(home: Home, container: Container) -> None:
     values = container.as_dict() | {
         "settings": encode(container.settings),
         "oom_killed": int(container.oom_killed),
-        "stopped": int(container.stopped),
     }
     marks = ", ".join("?" * len(values))
     home.db.execute(f"INSERT INTO containers ({_COLUMNS}) VALUES ({marks})", tuple(values.values()))
@@ -154,14 +157,27 @@ def update(home: Home, container_id: str, **columns: Any) -> bool:
     return cursor.rowcount == 1
 
 
-def exited(
-    home: Home, container_id: str, exit_code: int, *, oom_killed: bool = False, error: str = ""
-) -> bool:
-    """Records the end of a running container."""
-    return update(
-        home, container_id, status="exited", exit_code=exit_code, oom_killed=int(oom_killed),
-        error=error, finished=time.time(), pid=0, start_time=0, monitor_pid=0, monitor_start=0,
-    )  # fmt: skip
+def exited(home: Home, container_id: str, monitor_pid: int, **columns: Any) -> bool:
+    """Records that a container has ended for good; False if another monitor has it by now.
+
+    ``columns`` are further ones to set, such as ``exit_code`` and ``finished``.
+    """
+    values = {
+        "status": "exited", "pid": 0, "start_time": 0, "monitor_pid": 0, "monitor_start": 0,
+        **columns,
+    }  # fmt: skip
+    assignments = ", ".join(f"{name} = ?" for name in values)
+    query = f"UPDATE containers SET {assignments} WHERE id = ? AND monitor_pid = ?"
+    return home.db.execute(query, (*values.values(), container_id, monitor_pid)).rowcount == 1
+
+
+def mark_stopped(home: Home, container_id: str, by: int) -> None:
+    """Says who ends a container that is up: its restart policy does not apply from now on."""
+    home.db.execute(
+        "UPDATE containers SET stopped = ? WHERE id = ? AND stopped <> ?"
+        " AND status IN ('running', 'paused', 'restarting')",
+        (by, container_id, BY_PERSON),
+    )
 
 
 def is_running(container: Container) -> bool:
@@ -169,10 +185,19 @@ def is_running(container: Container) -> bool:
     return container.status in ALIVE and process.is_alive(container.pid, container.start_time)
 
 
+def is_up(container: Container) -> bool:
+    """Whether it runs, or will be started again by its monitor."""
+    return container.status == "restarting" or is_running(container)
+
+
 def require_running(container: Container) -> Container:
     """The container if it runs, else ContainerConflict."""
     if is_running(container):
         return container
+    if container.status == "restarting":
+        raise ContainerConflict(
+            f"container {container.name} is restarting", "wait until it is running"
+        )
     status = "has just ended" if container.status in ALIVE else f"is {container.status}"
     raise ContainerConflict(
         f"container {container.name} is not running",
@@ -212,11 +237,12 @@ def rename(home: Home, container: Container, name: str) -> None:
         raise ContainerConflict(
             f"cannot rename container {container.name}", f"the name {name} is already in use"
         ) from None
+    renamed = container.replace(name=name)
+    events.of_container(home, renamed, "rename", oldName=f"/{container.name}")
 
 
 def _container(row: tuple[Any, ...]) -> Container:
     fields = dict(zip(Container._fields, row, strict=True))
     fields["settings"] = decode(fields["settings"])
     fields["oom_killed"] = bool(fields["oom_killed"])
-    fields["stopped"] = bool(fields["stopped"])
     return Container(**fields)

@@ -18,7 +18,18 @@ from __future__ import annotations
 import os
 import time
 
-from engine import compose, containers, limits, locks, names, reconcile, skeleton, views
+from engine import (
+    compose,
+    containers,
+    events,
+    health,
+    limits,
+    locks,
+    names,
+    reconcile,
+    skeleton,
+    views,
+)
 from engine.containers import Container
 from engine.erase import erase
 from engine.errors import EngineError
@@ -114,7 +125,9 @@ def create(
         except BaseException:
             erase(home, made, volumes="free")
             raise
-    return made.replace(status="created", pid=0, start_time=0)
+    made = made.replace(status="created", pid=0, start_time=0)
+    events.of_container(home, made, "create")
+    return made
 
 
 def _image(home: Home, request: CreateRequest, tell: Callable[[str], None] | None) -> Image:
@@ -152,6 +165,8 @@ def complete(request: CreateRequest, image: Image) -> Settings:
         user=own.user or config.user,
         labels={**config.labels, **own.labels},
         stop_signal=own.stop_signal or config.stop_signal,
+        health=health.merged(own.health, config.healthcheck),
+        shell=config.shell,
     )
 
 

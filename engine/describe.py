@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from engine import compose, containers, skeleton
+from engine import compose, containers, health, logopts, skeleton
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ def container(home: Home, one: Container) -> dict[str, Any]:
         "Args": args[1:],
         "State": {
             "Status": one.status,
-            "Running": running,
+            "Running": running or one.status == "restarting",
             "Paused": one.status == "paused",
-            "Restarting": False,
+            "Restarting": one.status == "restarting",
             "OOMKilled": one.oom_killed,
             "Dead": False,
             "Pid": one.pid if running else 0,
@@ -54,14 +54,15 @@ def container(home: Home, one: Container) -> dict[str, Any]:
             "Error": one.error,
             "StartedAt": rfc3339(one.started),
             "FinishedAt": rfc3339(one.finished),
+            **({"Health": health.state(one)} if one.health else {}),
         },
         "Image": f"sha256:{one.image_id}",
         "ResolvConfPath": f"{folder}/resolv.conf",
         "HostnamePath": f"{folder}/hostname",
         "HostsPath": f"{folder}/hosts",
-        "LogPath": f"{folder}/log.json",
+        "LogPath": logopts.path(home, one) if settings.log_driver == "json-file" else "",
         "Name": f"/{one.name}",
-        "RestartCount": 0,
+        "RestartCount": one.restarts,
         "Driver": "overlay",
         "Platform": "linux",
         "HostConfig": _host_config(one, mounts),
@@ -90,6 +91,8 @@ def container(home: Home, one: Container) -> dict[str, Any]:
             "Labels": dict(settings.labels),
             "StopSignal": settings.stop_signal or "SIGTERM",
             "StopTimeout": settings.stop_timeout,
+            **({"Healthcheck": dict(settings.health)} if settings.health else {}),
+            **({"Shell": list(settings.shell)} if settings.shell else {}),
         },
         "NetworkSettings": {"Networks": {settings.network: {}}},
     }
@@ -111,6 +114,7 @@ def _host_config(one: Container, mounts: tuple[Mount, ...]) -> dict[str, Any]:
         "CpuShares": settings.cpu_shares,
         "CpusetCpus": settings.cpuset_cpus,
         "CpusetMems": settings.cpuset_mems,
+        "LogConfig": {"Type": settings.log_driver, "Config": dict(settings.log_opts)},
         "Memory": settings.memory,
         "MemoryReservation": settings.memory_reservation,
         "MemorySwap": settings.memory_swap,
@@ -119,6 +123,10 @@ def _host_config(one: Container, mounts: tuple[Mount, ...]) -> dict[str, Any]:
         "OomScoreAdj": settings.oom_score_adj,
         "PidsLimit": settings.pids_limit or None,
         "ReadonlyRootfs": settings.readonly,
+        "RestartPolicy": {
+            "Name": settings.restart,
+            "MaximumRetryCount": settings.restart_max,
+        },
         "SecurityOpt": (["no-new-privileges"] if settings.no_new_privileges else [])
         + ([] if settings.seccomp == "default" else [f"seccomp={settings.seccomp}"]),
         "ShmSize": settings.shm_size,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from engine import containers, locks
+from engine import containers, events, locks
 from engine.errors import ContainerConflict, ContainerNotFound
 from kernel import trace, tree
 from runtime import cgroups
@@ -37,7 +37,7 @@ def erase_locked(home: Home, container: Container, *, volumes: str) -> bool:
     try:
         with locks.alone(home, container) as held:
             _locked()
-            if held.container.status in containers.ALIVE:
+            if held.container.status in containers.UP:
                 raise ContainerConflict(
                     f"cannot remove container {container.name}", "it was started just now"
                 )
@@ -65,6 +65,8 @@ def erase(home: Home, container: Container, *, volumes: str) -> None:
     else:
         home.volumes.retire(orphans)
     home.volumes.empty_trash()
+    if container.status != "creating":
+        events.of_container(home, container, "destroy")
 
 
 def _delete_row(home: Home, container_id: str, names: list[str]) -> list[str]:

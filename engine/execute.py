@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from engine import attach, compose, containers, reconcile, rights, stop, views
+from engine import attach, compose, containers, events, reconcile, rights, stop, views
 from engine.create import merged_env
 from engine.errors import ContainerConflict, EngineError
 from kernel import process, trace
@@ -62,6 +62,8 @@ def execute(
         def on_plan(steps: tuple[Step, ...]) -> Callable[[int, int], None]:
             return lambda index, took: say(explain.line(index, len(steps), steps[index], took))
 
+    identity, command = os.urandom(32).hex(), " ".join(request.args)
+    events.of_container(home, container, f"exec_create: {command}", execID=identity)
     ours, theirs = _pipes(request)
     try:
         started = join.join(
@@ -84,9 +86,14 @@ def execute(
     finally:
         for fd in set(theirs or ()):
             os.close(fd)
+    events.of_container(home, container, f"exec_start: {command}", execID=identity)
     if request.detach:
         return 0
-    return _serve(started, request, streams, ours)
+    code = _serve(started, request, streams, ours)
+    if code == attach.DETACHED:
+        return 0  # left with the detach keys: the program goes on without us
+    events.of_container(home, container, "exec_die", execID=identity, exitCode=str(code))
+    return code
 
 
 def _has_ended(container: containers.Container) -> bool:
@@ -151,7 +158,7 @@ def _serve(started: Started, request: ExecRequest, streams: Streams, ours: list[
     for fd in {target, *outputs} - {-1}:
         os.set_blocking(fd, False)
     if not attach.relay(outputs, target, streams, resize, pidfd):
-        return 0  # left with the detach keys: the program goes on without us
+        return attach.DETACHED
     code = os.waitstatus_to_exitcode(os.waitpid(started.pid, 0)[1])
     return 128 - code if code < 0 else code
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from engine import skeleton
+from engine import events, skeleton
 from engine.still import Still
 from overlay import packing, view
 
@@ -29,3 +29,4 @@ def export(home: Home, container: Container, out: IO[bytes]) -> None:
         finally:
             os.close(readable)
             os.close(root)
+    events.of_container(home, container, "export")

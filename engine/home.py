@@ -50,7 +50,7 @@ CREATE TABLE IF NOT EXISTS containers (
     started       REAL NOT NULL,     -- 0 if never
     finished      REAL NOT NULL,
     restarts      INTEGER NOT NULL DEFAULT 0,  -- how often its policy has started it again
-    stopped       INTEGER NOT NULL DEFAULT 0,  -- a person stopped it: the policy does not apply
+    stopped       INTEGER NOT NULL DEFAULT 0,  -- 1: a person ended it, 2: the end of the host did
     health        TEXT NOT NULL DEFAULT ''     -- JSON: Status, FailingStreak, Log
 ) STRICT;
 CREATE INDEX IF NOT EXISTS containers_by_status ON containers (status);

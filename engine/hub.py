@@ -66,6 +66,8 @@ class Hub:
     def connect(self, streams: dict[int, str], target: int, *, tty: bool) -> None:
         """The streams of a program that has just started: outputs with names, its input or -1."""
         self._streams, self._input, self._tty = dict(streams), target, tty
+        self._to_input.clear()
+        self._input_ends = False
         for fd in self.descriptors:
             os.set_blocking(fd, False)
 
@@ -97,7 +99,7 @@ class Hub:
         wanted = dict.fromkeys(watched, select.POLLIN)
         if self.listener is not None:
             wanted[self.listener.fileno()] = select.POLLIN
-        if not any(len(client.waiting) > _BACKLOG for client in self.clients.values()):
+        if not any(one.output and len(one.waiting) > _BACKLOG for one in self.clients.values()):
             wanted |= dict.fromkeys(self._streams, select.POLLIN)
         if self._to_input and self._input >= 0:
             wanted[self._input] = wanted.get(self._input, 0) | select.POLLOUT
@@ -130,6 +132,17 @@ class Hub:
             self._accept(self.listener)
         self.listener.close()
         self.listener = None
+
+    def disconnect(self, said: bytes) -> None:
+        """The program has ended and another will follow: its streams are closed, and who was
+        attached is told so and served no longer, but gets what is left for him.
+        """
+        for fd in self.descriptors:
+            os.close(fd)
+        self._streams, self._input = {}, -1
+        for client in self.clients.values():
+            client.tell(said)
+            client.stdin = client.output = client.froze = False
 
     def drain(self) -> None:
         """Sends what is left; a client that reads slowly is waited for, one that is gone is not."""

@@ -2,10 +2,16 @@
 
 It outlives the command that started it and is the parent of the container's first process. It
 keeps the log, serves whoever attaches, notes exit code, out-of-memory kills and times, removes the
-control group, and with --rm the container. If it is killed, the kernel kills the container
-(PR_SET_PDEATHSIG) and the next command mends the record.
+control group, and with --rm the container. Where the restart policy says so, it starts the
+container again, as often as needed: each time with a new plan, made from the row as it is then.
+If it is killed, the kernel kills the container (PR_SET_PDEATHSIG) and the next command mends the
+record.
 
-Its streams and the attached clients are the business of :mod:`engine.hub`.
+While it waits to start the container again, whoever wants it to give up writes so into the row
+(``stopped``) and connects to its socket; that wakes it, and it looks at the row again.
+
+Its streams and the attached clients are the business of :mod:`engine.hub`. It sleeps until
+something happens or is due, and the database is open only while it is used.
 """
 
 from __future__ import annotations
@@ -13,7 +19,7 @@ from __future__ import annotations
 import os
 import time
 
-from engine import containers, locks, logs, wire
+from engine import containers, events, health, locks, logopts, logs, restart, wire
 from engine.erase import erase
 from engine.errors import ContainerNotFound
 from engine.hub import Client, Hub
@@ -26,9 +32,11 @@ from runtime.launch import Started, launch
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
+    from collections.abc import Callable
 
     from engine.containers import Container
     from engine.home import Home
+    from engine.probe import Watch
     from kernel.locks import Lock
     from runtime.plan import Plan
 
@@ -36,6 +44,7 @@ _launched = trace.point("engine.monitor.launched")
 _recorded = trace.point("engine.monitor.recorded")
 _ended = trace.point("engine.monitor.ended")
 _exit_recorded = trace.point("engine.monitor.exit_recorded")
+_waited = trace.point("engine.monitor.waited")
 
 
 def main(
@@ -94,22 +103,38 @@ class _Monitor:
         self.container = container
         self.plan = plan
         self.hub = Hub(client, self._freeze)
+        self.code = 0  # of the last end
+        self.pause = 0.0  # before the last start by the policy
+        self.began = 0.0  # of the last start (time.monotonic)
+        self.watch: Watch | None = None
 
     # -- the beginning ---------------------------------------------------------------------
 
     def run(self, steps: bool) -> None:
         first = self.hub.first
+
+        def told(index: int, nanoseconds: int) -> None:
+            first.tell(wire.message(wire.STEP, [index, nanoseconds]))
+            self.hub.flush(first)
+
         try:
-            started = self._launch(first, steps)
+            begun = self._launch(told if steps else None, restarts=0, stopped=0)
         except PyctrError as error:
             self._failed(first, error)
             return
         self._open()
-        first.tell(wire.message(wire.STARTED, {"pid": started.pid}))
-        self._end(self._serve(started))
+        first.tell(wire.message(wire.STARTED, {"pid": begun.pid}))
+        started: Started | None = begun
+        while started is not None:
+            again = self._end(self._serve(started))
+            started = self._start_again() if again else None
+        self._leave()
 
-    def _launch(self, first: Client, steps: bool) -> Started:
-        """Starts the program while its volumes are held, and records it before they are not."""
+    def _launch(self, on_step: Callable[[int, int], None] | None, **columns: int) -> Started:
+        """Starts the program while its volumes are held, and records it before they are not.
+
+        ``columns`` are further ones to record.
+        """
         volumes = self._hold_volumes()
         container = self.container
         tty = container.settings.tty
@@ -119,13 +144,8 @@ class _Monitor:
         if not tty:
             theirs, ours = self._pipes()
         try:
-
-            def told(index: int, nanoseconds: int) -> None:
-                first.tell(wire.message(wire.STEP, [index, nanoseconds]))
-                self.hub.flush(first)
-
             root = f"{self.home.folder(container.id)}/rootfs"
-            started = launch(self.plan, root, theirs, told if steps else None)
+            started = launch(self.plan, root, theirs, on_step)
         except BaseException:
             for fd in ours:
                 if fd >= 0:
@@ -144,8 +164,11 @@ class _Monitor:
             self.home, container.id, status="running", pid=started.pid,
             start_time=started.start_time, monitor_pid=own, exit_code=0, oom_killed=0,
             monitor_start=process.start_time(own), error="", started=time.time(), finished=0.0,
+            health=health.at_start(container), **columns,
         )  # fmt: skip
+        self.began = time.monotonic()
         _recorded()
+        events.of_container(self.home, container, "start")
         for lock in volumes:
             lock.release()
         return started
@@ -187,7 +210,11 @@ class _Monitor:
         self.hub.listener = sockets.listen(path)
         self._let_go({self.hub.listener.fileno(), *self.hub.descriptors, *self.hub.clients})
         process.set_name(f"pyctr:{self.container.short_id}"[:15])
-        self.hub.log = logs.Writer(f"{self.home.folder(self.container.id)}/log.json")
+        path = logopts.path(self.home, self.container)
+        if path:
+            settings = self.container.settings
+            attributes = logopts.attributes(self.container) if settings.log_opts else {}
+            self.hub.log = logs.Writer(path, logopts.of(settings), attributes)
 
     def _let_go(self, kept: set[int]) -> None:
         """Closes every descriptor that came from the command, and points stdio nowhere."""
@@ -208,10 +235,33 @@ class _Monitor:
     def _serve(self, started: Started) -> int:
         """Moves bytes until the first process has ended; returns its wait status."""
         pidfd = os.pidfd_open(started.pid)
-        while pidfd not in self.hub.turn((pidfd,)):
-            pass
+        watch = self.watch = self._watch(started)
+        ready: set[int] = set()
+        while pidfd not in ready:
+            if watch is None:
+                ready = self._turn(pidfd)
+            else:
+                ready = self._turn(pidfd, *watch.descriptors, timeout=watch.patience)
+                watch.turn(ready)
         os.close(pidfd)
         return os.waitpid(started.pid, 0)[1]
+
+    def _turn(self, *watched: int, timeout: float | None = None) -> set[int]:
+        """One turn of the hub; which of ``watched`` are ready."""
+        log = self.hub.log
+        children = log.descriptors if log is not None else ()
+        ready = self.hub.turn((*watched, *children), timeout)
+        if log is not None and children:
+            log.reap(ready)
+        return ready
+
+    def _watch(self, started: Started) -> Watch | None:
+        """The health checks of this run; what they need is loaded where there are any."""
+        if not health.command(self.container.settings):
+            return None
+        from engine.probe import Watch
+
+        return Watch(self.home, self.container, started)
 
     def _freeze(self, client: Client, frozen: bool) -> None:
         """Freezes the container for a client; it thaws at the latest when the client is gone."""
@@ -226,30 +276,107 @@ class _Monitor:
 
     # -- the end ---------------------------------------------------------------------------
 
-    def _end(self, status: int) -> None:
+    def _end(self, status: int) -> bool:
+        """Records that the program has ended; whether it is to be started again."""
         _ended()
         # In a shared pid namespace others may have outlived the first process, and still write.
         cgroups.of(self.container.cgroup).kill()
+        if self.watch is not None:
+            self.watch.close()
         self.hub.finish_output()
         code = os.waitstatus_to_exitcode(status)
-        code = 128 - code if code < 0 else code
+        self.code = 128 - code if code < 0 else code
         try:
-            with locks.alone(self.home, self.container):  # nobody pauses or starts it meanwhile
-                self._record_end(code)
-                if self.container.settings.auto_remove:
-                    erase(self.home, self.container, volumes="free")
+            with locks.alone(self.home, self.container) as held:  # nobody pauses or starts it now
+                again = restart.is_due(held.container, self.code)
+                self._record_end(held.container, again)
+                if not again and self.container.settings.auto_remove:
+                    erase(self.home, held.container, volumes="free")
         except ContainerNotFound:  # the database was lost, but not what it knew of
-            self._record_end(code)
-        for client in self.hub.clients.values():
-            client.tell(wire.message(wire.EXIT, code))
-        self.hub.drain()
+            again = False
+            self._record_end(self.container, again)
+        return again
 
-    def _record_end(self, code: int) -> None:
-        cgroup = cgroups.of(self.container.cgroup)
+    def _record_end(self, container: Container, again: bool) -> None:
+        cgroup = cgroups.of(container.cgroup)
         oom_killed = cgroup.oom_kills() > 0
         cgroup.kill()
         cgroup.remove()
-        containers.exited(self.home, self.container.id, code, oom_killed=oom_killed)
+        columns = {
+            "exit_code": self.code, "oom_killed": int(oom_killed), "error": "",
+            "finished": time.time(), "health": health.at_end(container),
+        }  # fmt: skip
+        if again:
+            containers.update(
+                self.home, container.id, status="restarting", pid=0, start_time=0,
+                restarts=container.restarts + 1, **columns,
+            )  # fmt: skip
+        else:
+            containers.exited(self.home, container.id, os.getpid(), **columns)
         _exit_recorded()
+        if oom_killed:
+            events.of_container(self.home, container, "oom")
+        events.of_container(self.home, container, "die", exitCode=str(self.code))
+        if not again:
+            self._close_door()
+
+    def _close_door(self) -> None:
+        """Nobody can reach this monitor any more. Under the lock: the next one has our place."""
         tree.remove_tree(self.home.run_folder(self.container.id))
         self.hub.close_door()
+
+    def _start_again(self) -> Started | None:
+        """Starts the program anew when it is time; None if it must not be, or cannot."""
+        self.hub.disconnect(wire.message(wire.EXIT, self.code))
+        self.pause = restart.pause(self.pause, time.monotonic() - self.began)
+        self._wait(self.pause)
+        _waited()
+        try:
+            with locks.alone(self.home, self.container) as held:
+                if not self._is_waiting(held.container):
+                    return None  # it is another monitor's by now
+                columns: dict[str, object] = {}
+                if not held.container.stopped:
+                    try:
+                        return self._launch_again(held.container)
+                    except PyctrError as error:
+                        self.code = error.exit_code
+                        columns = {"exit_code": self.code, "error": str(error)}
+                containers.exited(self.home, self.container.id, os.getpid(), **columns)
+                self._close_door()
+        except ContainerNotFound:  # the database was lost
+            self._close_door()
+        return None
+
+    def _wait(self, seconds: float) -> None:
+        """Serves clients until it is time to start again, or that is not wanted any more."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            row = containers.get(self.home, self.container.id)
+            self.home.close()
+            if row is None or row.stopped or not self._is_waiting(row):
+                return
+            self._turn(timeout=left)
+
+    def _is_waiting(self, row: Container) -> bool:
+        """Whether a row says that this monitor is to start the container again."""
+        return row.status == "restarting" and row.monitor_pid == os.getpid()
+
+    def _launch_again(self, row: Container) -> Started:
+        """Starts the program by a plan made now. The caller holds the container's lock."""
+        from engine import compose, files
+
+        self.container = row
+        self.plan = compose.make_plan(self.home, row)
+        files.write(self.home, row)
+        started = self._launch(None)
+        self.home.close()
+        return started
+
+    def _leave(self) -> None:
+        """Who waits for the end is told of it."""
+        if self.hub.log is not None:
+            self.hub.log.close()
+        for client in self.hub.clients.values():
+            client.tell(wire.message(wire.EXIT, self.code))
+        self.hub.drain()

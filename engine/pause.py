@@ -6,7 +6,7 @@ known as one, and whoever ends it can thaw it.
 
 from __future__ import annotations
 
-from engine import containers, locks
+from engine import containers, events, locks
 from engine.errors import ContainerConflict, ContainerNotFound
 from kernel import trace
 from runtime import cgroups
@@ -34,6 +34,7 @@ def pause(home: Home, container: Container) -> None:
             _thaw(home, fresh)
             raise
         _frozen()
+    events.of_container(home, fresh, "pause")
 
 
 def unpause(home: Home, container: Container) -> None:
@@ -43,6 +44,7 @@ def unpause(home: Home, container: Container) -> None:
         if fresh.status != "paused":
             raise ContainerConflict(f"container {fresh.name} is not paused")
         _thaw(home, fresh)
+    events.of_container(home, fresh, "unpause")
 
 
 def thaw(home: Home, container: Container, *, always: bool = False) -> None:

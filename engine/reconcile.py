@@ -1,10 +1,11 @@
 """Mending what a crash, a kill -9 or a reboot left behind. Every command does it where it looks.
 
 "running" with a dead monitor: the kernel killed the container with it; what is left in its control
-group is killed, and the row says exited, 137. "creating" and "removing" while nobody has the
-container's lock, and "exited" where --rm should have followed: the container is removed. Folders
-of containers without a row are swept by :func:`sweep`. A change of limits that was killed half-way
-is undone. The data of a volume is never swept.
+group is killed, and the row says exited, 137. "restarting" with a dead monitor: nobody will start
+it again, and the row says exited, with the exit code of its last run. "creating" and "removing"
+while nobody has the container's lock, and "exited" where --rm should have followed: the container
+is removed. Folders of containers without a row are swept by :func:`sweep`. A change of limits that
+was killed half-way is undone. The data of a volume is never swept.
 
 What was read before the lock was taken is no reason to change anything: each decision is made
 again under the lock.
@@ -15,7 +16,7 @@ from __future__ import annotations
 import os
 import time
 
-from engine import containers, locks, skeleton
+from engine import containers, events, health, locks, skeleton
 from engine.erase import GONE, erase, erase_files
 from engine.errors import ContainerNotFound, EngineError
 from kernel import process, trace, tree
@@ -34,7 +35,7 @@ UPDATE_NOTE = "update.json"  # in the run folder, while engine.update is at work
 
 _KILLED = 137
 _PATIENCE = 20.0  # seconds that a monitor may take to record an end
-_UNDER_WAY = (*containers.ALIVE, "creating", "removing")
+_UNDER_WAY = (*containers.UP, "creating", "removing")
 
 
 def find(home: Home, text: str) -> Container:
@@ -59,7 +60,7 @@ def mend(home: Home, container: Container, *, wait: bool = True) -> bool:
     """
     if not needs_mending(container):
         return False
-    if _is_watched(home, container):
+    if is_watched(home, container):
         if os.path.exists(f"{home.run_folder(container.id)}/{UPDATE_NOTE}"):
             _finish_update(home, container)
         return False
@@ -75,13 +76,13 @@ def mend(home: Home, container: Container, *, wait: bool = True) -> bool:
     return True
 
 
-def _is_watched(home: Home, container: Container) -> bool:
+def is_watched(home: Home, container: Container) -> bool:
     """Whether a monitor that lives has it.
 
     After a reboot another process may have the same pid and start time, but /run is empty.
     """
     return (
-        container.status in containers.ALIVE
+        container.status in containers.UP
         and process.is_alive(container.monitor_pid, container.monitor_start)
         and os.path.isdir(home.run_folder(container.id))
     )
@@ -89,9 +90,9 @@ def _is_watched(home: Home, container: Container) -> bool:
 
 def _mend(home: Home, container: Container) -> None:
     """The same under the lock, where the row is what it is: whoever wrote it has left it so."""
-    if not needs_mending(container) or _is_watched(home, container):
+    if not needs_mending(container) or is_watched(home, container):
         return
-    if container.status in containers.ALIVE:
+    if container.status in containers.UP:
         _bury(home, container)
         if not container.settings.auto_remove:
             return
@@ -116,14 +117,23 @@ def _bury(home: Home, container: Container) -> None:
     cgroup.kill()
     cgroup.remove()
     tree.remove_tree(home.run_folder(container.id))
-    error = "its monitor was killed, and the kernel killed the container with it"
-    containers.exited(home, container.id, _KILLED, error=error)
+    if container.status == "restarting":
+        error = "its monitor was killed before it could start the container again"
+        containers.exited(home, container.id, container.monitor_pid, error=error)
+        return
+    containers.exited(
+        home, container.id, container.monitor_pid, exit_code=_KILLED, oom_killed=0,
+        error="its monitor was killed, and the kernel killed the container with it",
+        finished=time.time(), health=health.at_end(container),
+    )  # fmt: skip
+    events.of_container(home, container, "die", exitCode=str(_KILLED))
 
 
 def settle(home: Home, container: Container) -> None:
     """Waits until the end of a container whose first process is dead is on record.
 
-    With --rm that is its removal. If its monitor is dead as well, we record it.
+    The end of this run: its restart policy may have started it again by then. With --rm that is
+    its removal. If its monitor is dead as well, we record it.
     """
     deadline = time.monotonic() + _PATIENCE
     monitor = (container.monitor_pid, container.monitor_start)
@@ -132,8 +142,10 @@ def settle(home: Home, container: Container) -> None:
         if fresh is None:
             return
         if (fresh.monitor_pid, fresh.monitor_start) != monitor:  # it may even run again
-            if fresh.status not in containers.ALIVE:
+            if fresh.status not in containers.UP:
                 mend(home, fresh)
+            return
+        if fresh.pid != container.pid:
             return
         if mend(home, fresh):
             return

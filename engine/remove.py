@@ -25,11 +25,11 @@ def remove(home: Home, text: str, *, force: bool = False, volumes: bool = False)
     _found()
     freed = volumes or container.settings.auto_remove
     while True:
-        if containers.is_running(container):
+        if containers.is_up(container):
             if not force:
                 raise ContainerConflict(
                     f"cannot remove container {container.name}",
-                    "it is running",
+                    f"it is {container.status}",
                     f"stop it first (pyctr stop {container.name}), or force: pyctr rm -f"
                     f" {container.name}",
                 )

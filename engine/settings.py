@@ -19,9 +19,9 @@ class Settings(Record):
     host, path inside, access]. The namespace modes are "" (the default), "private", "host",
     "none", "shareable" or "container:<id>" (engine.views). ``seccomp`` is default, builtin (the
     same, but asked for), unconfined, or a profile as JSON. ``health`` has the fields of an image's
-    Healthcheck (times in nanoseconds). ``restart`` is no, on-failure, always or unless-stopped.
-    ``args`` is the whole command line, entrypoint included; ``path_length`` says how many of its
-    words are the entrypoint.
+    Healthcheck (times in nanoseconds); ``shell`` is the image's, for its CMD-SHELL. ``restart`` is
+    no, on-failure, always or unless-stopped. ``args`` is the whole command line, entrypoint
+    included; ``path_length`` says how many of its words are the entrypoint.
     """
 
     args: tuple[str, ...]
@@ -88,6 +88,7 @@ class Settings(Record):
     health: dict[str, Any] = {}  # noqa: RUF012 - a frozen record's default
     log_driver: str = "json-file"
     log_opts: dict[str, str] = {}  # noqa: RUF012 - a frozen record's default
+    shell: tuple[str, ...] = ()
 
 
 def encode(settings: Settings) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from engine import compose, containers, files, locks, reconcile, wire
+from engine import compose, containers, events, files, locks, reconcile, wire
 from engine.errors import ContainerConflict, EngineError
 from kernel import sockets, trace
 from runtime import explain, launch
@@ -58,8 +58,12 @@ def start(
             fresh = held.container
             if fresh.status in ("created", "exited"):
                 steps = on_line is not None
+                if stdin or output:
+                    events.of_container(home, fresh, "attach")
                 plan, session = _fork(home, fresh, console, stdin=stdin, output=output, steps=steps)
                 break  # the monitor has the lock by inheritance, and keeps it until it answers
+        if fresh.status == "restarting":
+            containers.require_running(fresh)
         if fresh.status == "paused" or fresh.status not in containers.ALIVE:
             raise ContainerConflict(
                 f"cannot start container {fresh.name}",
@@ -165,18 +169,24 @@ def attach(home: Home, container: Container, *, stdin: bool, output: bool) -> Se
     if container.status not in containers.ALIVE:
         containers.require_running(container)
     _attaching()
-    path = f"{home.run_folder(container.id)}/attach.sock"
     try:
-        connection = sockets.connect(path)
+        connection = connect(home, container)
     except OSError:
         containers.require_running(locks.wait(home, container))  # its start or end was under way
         try:
-            connection = sockets.connect(path)
+            connection = connect(home, container)
         except OSError as error:
             raise EngineError(
                 f"cannot attach to container {container.name}",
                 f"its monitor does not answer: {error.strerror}",
                 exit_code=1,
             ) from None
+    if stdin or output:
+        events.of_container(home, container, "attach")
     connection.sendall(wire.message(wire.ATTACH, {"stdin": stdin, "output": output}))
     return Session(connection, wire.Reader())
+
+
+def connect(home: Home, container: Container) -> socket:
+    """A connection to the monitor of a container; OSError if there is none."""
+    return sockets.connect(f"{home.run_folder(container.id)}/attach.sock")

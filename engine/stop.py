@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import select
 
-from engine import containers, pause, reconcile, start
+from engine import containers, events, pause, reconcile, start, wire
 from engine.errors import EngineError
 from kernel import process, signals, trace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from engine.containers import Container
     from engine.home import Home
 
@@ -31,58 +33,105 @@ def stop_signal(container: Container) -> int:
         return signals.number("TERM")
 
 
-def stop(home: Home, text: str, timeout: float | None = None) -> Container:
-    """Asks a container to end, and kills it after ``timeout`` seconds (-1: never)."""
+def stop(
+    home: Home, text: str, timeout: float | None = None, by: int = containers.BY_PERSON
+) -> Container:
+    """Asks a container to end, and kills it after ``timeout`` seconds (-1: never).
+
+    One that waits to be started again by its restart policy is not started again.
+    """
     container = reconcile.find(home, text)
-    if not containers.is_running(container):
+    if container.status not in containers.UP:
         return container
     patience = container.settings.stop_timeout if timeout is None else timeout
-    pause.thaw(home, container)
-    pidfd = _pidfd(container)
-    if pidfd >= 0:
-        try:
-            send(pidfd, stop_signal(container))
-            _asked()
-            if not ended(pidfd, None if patience < 0 else patience):
-                _kill(home, container, pidfd)
-        finally:
-            os.close(pidfd)
-    reconcile.settle(home, container)
+
+    def ask(running: Container, pidfd: int) -> None:
+        pause.thaw(home, running)
+        signal(home, running, pidfd, stop_signal(running))
+        _asked()
+        if not ended(pidfd, None if patience < 0 else patience):
+            _kill(home, running, pidfd)
+
+    _bring_down(home, container, ask, by)
+    events.of_container(home, container, "stop")
     return container
 
 
 def kill(home: Home, text: str, number: int) -> Container:
-    """Sends one signal to the first process of a running container."""
-    container = containers.require_running(reconcile.find(home, text))
+    """Sends one signal to the first process of a running container.
+
+    SIGKILL and its stop signal end it for good, as `stop` does: no restart policy applies. Any
+    other is the program's own affair.
+    """
+    container = reconcile.find(home, text)
+    if container.status not in containers.UP:
+        containers.require_running(container)
     if number == signals.SIGKILL:
         kill_and_wait(home, container)
+        return container
+    if number == stop_signal(container):
+        containers.mark_stopped(home, container.id, containers.BY_PERSON)
+    if container.status == "restarting":
+        if number == stop_signal(container):
+            _give_up(home, container)
         return container
     pidfd = _pidfd(container)
     if pidfd < 0:
         containers.require_running(container.replace(status="exited"))
-    send(pidfd, number)
+    signal(home, container, pidfd, number)
     os.close(pidfd)
     return container
 
 
 def kill_and_wait(home: Home, container: Container) -> None:
     """SIGKILL, and until its monitor has recorded it."""
-    pidfd = _pidfd(container)
-    if pidfd >= 0:
-        try:
-            _kill(home, container, pidfd)
-        finally:
-            os.close(pidfd)
-    reconcile.settle(home, container)
+    _bring_down(home, container, lambda one, pidfd: _kill(home, one, pidfd), containers.BY_PERSON)
+
+
+def _bring_down(
+    home: Home, container: Container, end: Callable[[Container, int], None], by: int
+) -> None:
+    """Ends a container that is up, and its restart policy with it.
+
+    ``end`` ends one run of it. It may be told of several: where the policy was faster than our
+    mark, the container runs once more.
+    """
+    fresh: Container | None = container
+    while fresh is not None and fresh.status in containers.UP:
+        containers.mark_stopped(home, fresh.id, by)
+        if fresh.status == "restarting":
+            _give_up(home, fresh)
+        elif (pidfd := _pidfd(fresh)) >= 0:
+            try:
+                end(fresh, pidfd)
+            finally:
+                os.close(pidfd)
+        reconcile.settle(home, fresh)
+        again = containers.get(home, container.id)
+        fresh = again if again is not None and again.stopped else None
+
+
+def _give_up(home: Home, container: Container) -> None:
+    """Wakes a monitor that waits to start its container again, so that it looks at the row."""
+    try:
+        start.connect(home, container).close()
+    except OSError:  # it has gone, or is starting the container just now
+        return
 
 
 def _kill(home: Home, container: Container, pidfd: int) -> None:
     """SIGKILL, which a process that is frozen with cgroups v1 takes when it is thawed."""
-    send(pidfd, signals.SIGKILL)
+    signal(home, container, pidfd, signals.SIGKILL)
     if container.status == "paused":
         pause.thaw(home, container)
     while not ended(pidfd, _AGAIN):
         pause.thaw(home, container, always=True)
+
+
+def signal(home: Home, container: Container, pidfd: int, number: int) -> None:
+    """A signal to a container's first process, and the event of it."""
+    send(pidfd, number)
+    events.of_container(home, container, "kill", signal=str(number))
 
 
 def restart(home: Home, text: str, timeout: float | None = None) -> Container:
@@ -93,19 +142,23 @@ def restart(home: Home, text: str, timeout: float | None = None) -> Container:
             f"cannot restart container {container.name}", "it was removed by its end (--rm)"
         )
     start.start(home, container).connection.close()
+    events.of_container(home, container, "restart")
     return container
 
 
 def wait(home: Home, text: str) -> int:
-    """The exit code, when the container has ended."""
+    """The exit code, when the container has ended; a restart policy does not prolong the wait.
+
+    One that is restarting at the moment is waited for until its next end.
+    """
     from engine import attach
 
     container = reconcile.find(home, text)
-    if container.status in containers.ALIVE:  # also when it has ended, but not on record yet
+    if container.status in containers.UP:  # also when it has ended, but not on record yet
         try:
-            session = start.attach(home, container, stdin=False, output=False)
+            session = start.Session(start.connect(home, container), wire.Reader())
             return attach.follow(session, attach.Streams())
-        except (EngineError, ConnectionError):
+        except OSError:
             reconcile.settle(home, container)
     return containers.require(home, container).exit_code
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from engine import containers
+from engine import containers, events
 from engine.errors import EngineError
 from runtime import cgroups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from engine.containers import Container
+    from engine.home import Home
 
 
-def top(container: Container, options: list[str]) -> list[str]:
+def top(home: Home, container: Container, options: list[str]) -> list[str]:
     """Lines of ps, the heading first; ``options`` are ps's own (-ef if none)."""
     import subprocess
 
@@ -28,6 +29,7 @@ def top(container: Container, options: list[str]) -> list[str]:
     heading, *lines = ran.stdout.splitlines()
     if "PID" not in heading.split():
         raise EngineError("ps shows no PID column", "it is needed to find the container's own")
+    events.of_container(home, container, "top")
     column = heading.split().index("PID")
     return [heading, *(line for line in lines if _word(line, column) in pids)]
 

@@ -36,6 +36,8 @@ class ImageConfig(Record):
     exposed_ports: tuple[str, ...] = ()
     labels: dict[str, str] = {}  # noqa: RUF012 - a frozen record's default
     stop_signal: str = ""
+    healthcheck: dict[str, Any] = {}  # noqa: RUF012 - a frozen record's default
+    shell: tuple[str, ...] = ()
     created: str = ""
     architecture: str = ""
 
@@ -71,6 +73,8 @@ def parse(content: bytes) -> ImageConfig:
         exposed_ports=tuple(_object(config, "ExposedPorts")),
         labels={key: _text(labels, key) for key in labels},
         stop_signal=_text(config, "StopSignal"),
+        healthcheck=_healthcheck(_object(config, "Healthcheck")),
+        shell=_words(config, "Shell"),
         created=_text(raw, "created"),
         architecture=_text(raw, "architecture"),
     )
@@ -107,6 +111,23 @@ def encode(raw: dict[str, Any]) -> bytes:
 
 def _invalid(field: str, why: str) -> ImageError:
     return ImageError("the image's configuration is refused", f"{field}: {why}")
+
+
+def _healthcheck(given: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a health check that are set: Test, times in nanoseconds, Retries."""
+    test = _words(given, "Test")
+    if test and test[0] not in ("NONE", "CMD", "CMD-SHELL"):
+        raise _invalid("Healthcheck.Test", f"{test[0]!r} is not CMD, CMD-SHELL or NONE")
+    if test and test[0] != "NONE" and len(test) == 1:
+        raise _invalid("Healthcheck.Test", "it names no command")
+    found: dict[str, Any] = {"Test": list(test)} if test else {}
+    for key in ("Interval", "Timeout", "StartPeriod", "StartInterval", "Retries"):
+        value = given.get(key) or 0
+        if type(value) is not int or not 0 <= value < 1 << 63:
+            raise _invalid(f"Healthcheck.{key}", "not a whole number of a sane size")
+        if value:
+            found[key] = value
+    return found
 
 
 def _object(of: dict[str, Any], key: str) -> dict[str, Any]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
+_UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DIGITS = frozenset("0123456789")
 
 
-def parse_bytes(word: str) -> int:
-    """Bytes of ``1024``, ``64m``, ``1.5g``, ``2GiB`` (powers of 1024); ValueError otherwise."""
+def parse_bytes(word: str, base: int = 1024) -> int:
+    """Bytes of ``1024``, ``64m``, ``1.5g``, ``2GiB`` (powers of ``base``); ValueError otherwise."""
     text = word.lower().removesuffix("b").removesuffix("i")
     unit = text[-1:] if text[-1:] in _UNITS else ""
-    return int(_number(word, text.removesuffix(unit) if unit else text) * _UNITS[unit])
+    return int(_number(word, text.removesuffix(unit) if unit else text) * base ** _UNITS[unit])
 
 
 def parse_duration(word: str) -> float:

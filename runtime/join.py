@@ -28,6 +28,7 @@ from runtime.steps import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
     from collections.abc import Callable
     from typing import Any
 
@@ -100,6 +101,8 @@ def make(
     profile: dict[str, Any] | None,
     cache: str,
     kinds: tuple[str, ...] = KINDS,
+    *,
+    monitored: bool = False,
 ) -> tuple[Step, ...]:
     """The plan of an exec: ``process_spec`` is ``process`` of the specification."""
     made: list[Step] = [JoinCgroup(cgroup), JoinKeyring(plan.keyring(cgroup))]
@@ -110,7 +113,7 @@ def make(
         size = process_spec.get("consoleSize") or {}
         made.append(OpenTerminal(size.get("width") or 0, size.get("height") or 0))
     made.append(plan.find_user(process_spec))
-    made += plan.becoming(process_spec, profile, cache, monitored=False)
+    made += plan.becoming(process_spec, profile, cache, monitored=monitored)
     return tuple(made)
 
 
@@ -132,6 +135,43 @@ def join(
     the plan first and answers with what is told of each step. RuntimeFailure if the container has
     ended, and as :func:`runtime.launch.launch`.
     """
+    on_step: Callable[[int, int], None] | None = None
+
+    def told(steps: tuple[Step, ...]) -> None:
+        nonlocal on_step
+        on_step = on_plan(steps) if on_plan else None
+
+    child, report = begin(
+        pid, start_time, cgroup, process_spec, stdio, kinds=kinds, profile=profile, cache=cache,
+        on_plan=told if on_plan else None,
+    )  # fmt: skip
+    try:
+        started = process.start_time(child)
+        return launch.Started(child, started, launch.listen(report, on_step))
+    except BaseException:
+        launch.abandon(child)
+        raise
+    finally:
+        report.close()
+
+
+def begin(
+    pid: int,
+    start_time: int,
+    cgroup: str,
+    process_spec: dict[str, Any],
+    stdio: tuple[int, int, int] | None,
+    *,
+    kinds: tuple[str, ...] = KINDS,
+    profile: dict[str, Any] | None = None,
+    cache: str = "",
+    on_plan: Callable[[tuple[Step, ...]], None] | None = None,
+    monitored: bool = False,
+) -> tuple[int, socket]:
+    """The same without waiting: (the child, what :class:`runtime.launch.Reports` reads).
+
+    With ``monitored`` the process dies with its parent. Steps are timed if ``on_plan`` is given.
+    """
     launch.preload()
     pidfd = Peer(pid, start_time).open()
     ours, theirs = sockets.pair()
@@ -140,8 +180,9 @@ def join(
     own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     child = -1
     try:
-        steps = make(pid, pidfd, cgroup, process_spec, profile, cache, kinds)
-        on_step = on_plan(steps) if on_plan else None
+        steps = make(pid, pidfd, cgroup, process_spec, profile, cache, kinds, monitored=monitored)
+        if on_plan is not None:
+            on_plan(steps)
         process.set_dumpable(False)  # the child inherits it: see runtime.steps.Fork
         if "pid" in kinds:
             namespaces.setns(pidfd, namespaces.CLONE_NEWPID)
@@ -149,19 +190,17 @@ def join(
         if child == 0:
             ours.close()
             os.close(opener)
-            launch.inside(steps, 0, len(steps), site, stdio, on_step is not None)
+            launch.inside(steps, 0, len(steps), site, stdio, on_plan is not None)
         namespaces.setns(own, namespaces.CLONE_NEWPID)
-        theirs.close()
-        started = process.start_time(child)
         cgroups.of(cgroup).add(child)
         os.write(opener, b"g")
-        return launch.Started(child, started, launch.listen(ours, on_step))
+        return child, ours
     except BaseException:
         if child > 0:
             launch.abandon(child)
+        ours.close()
         raise
     finally:
         for fd in (gate, opener, own, pidfd):
             os.close(fd)
-        ours.close()
         theirs.close()

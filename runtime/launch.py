@@ -115,31 +115,47 @@ def abandon(pid: int) -> None:
 
 def listen(report: socket, on_step: Callable[[int, int], None] | None) -> int:
     """Reads a child's reports until it has become the program; the console or -1."""
-    console = -1
-    content = b""
-    executing = False
-    while True:
-        chunk, fd = sockets.receive_with_fd(report, 65536)
-        console = fd if fd >= 0 else console
+    reports = Reports(report, on_step)
+    while reports.read():
+        pass
+    return reports.console
+
+
+class Reports:
+    """What a child says on its way to becoming the program; ``console`` is -1 without one."""
+
+    def __init__(self, report: socket, on_step: Callable[[int, int], None] | None = None) -> None:
+        self.console = -1
+        self._report = report
+        self._on_step = on_step
+        self._content = b""
+        self._executing = False
+
+    def read(self) -> bool:
+        """Takes what comes next; False once the program runs. RuntimeFailure if it never will."""
+        chunk, fd = sockets.receive_with_fd(self._report, 65536)
+        self.console = fd if fd >= 0 else self.console
         if not chunk:
-            if not executing:
+            if not self._executing:
                 raise RuntimeFailure(
                     "the container could not be set up", "its first process was killed meanwhile"
                 )
-            break
-        content += chunk
-        *lines, content = content.split(b"\n")
+            return False
+        *lines, self._content = (self._content + chunk).split(b"\n")
         for line in lines:
-            if line.startswith(b"S") and on_step is not None:
-                index, duration = line[1:].split()
-                on_step(int(index), int(duration))
-            elif line == b"X":
-                executing = True
-            elif line.startswith(b"{"):
-                if console >= 0:
-                    os.close(console)
-                raise _failure(line)
-    return console
+            self._said(line)
+        return True
+
+    def _said(self, line: bytes) -> None:
+        if line.startswith(b"S") and self._on_step is not None:
+            index, duration = line[1:].split()
+            self._on_step(int(index), int(duration))
+        elif line == b"X":
+            self._executing = True
+        elif line.startswith(b"{"):
+            if self.console >= 0:
+                os.close(self.console)
+            raise _failure(line)
 
 
 def _failure(line: bytes) -> RuntimeFailure:

@@ -7,8 +7,9 @@ import time
 from cli.creation.readers import positive
 from cli.options import Command, Parsed, option, value
 from cli.shared import FILTER, FORMAT
-from engine import attach, containers, home, reconcile
+from engine import attach, containers, health, home, reconcile
 from kernel import units
+from kernel.errors import PyctrError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,12 +30,13 @@ _COLUMNS = {
 
 
 def status(one: Container, now: float) -> str:
-    """As `ps` shows it: ``Up 5 minutes``, ``Exited (0) 2 hours ago``."""
+    """As `ps` shows it: ``Up 5 minutes (healthy)``, ``Exited (0) 2 hours ago``."""
     if one.status in containers.ALIVE:
-        paused = " (Paused)" if one.status == "paused" else ""
-        return f"Up {units.show_age(now - one.started)}{paused}"
-    if one.status == "exited":
-        return f"Exited ({one.exit_code}) {units.show_age(now - one.finished)} ago"
+        more = "Paused" if one.status == "paused" else health.words(one)
+        return f"Up {units.show_age(now - one.started)}{f' ({more})' if more else ''}"
+    if one.status in ("exited", "restarting"):
+        ago = units.show_age(now - one.finished)
+        return f"{one.status.capitalize()} ({one.exit_code}) {ago} ago"
     return one.status.capitalize()
 
 
@@ -72,7 +74,7 @@ def _ls(parsed: Parsed) -> int:
     limited = 1 if parsed.latest else parsed.last
     statuses = any(key == "status" for key, _ in parsed.filter)
     if not (parsed.all or limited or statuses):
-        found = [one for one in found if one.status in containers.ALIVE]
+        found = [one for one in found if one.status in containers.UP]
     found = [one for one in found if wanted(one)]
     found = found[:limited] if limited else found
     if parsed.quiet:
@@ -120,17 +122,25 @@ def _tail(text: str) -> int | None:
 
 
 def _logs(parsed: Parsed) -> int:
-    from engine import logs
+    from engine import logopts, logread
 
     here = home.find()
     one = reconcile.find(here, parsed.words[0])
 
     def going_on() -> bool:
+        """Until the end is on record, and with it everything that was said before it."""
         fresh = containers.get(here, one.id)
-        return fresh is not None and containers.is_running(fresh)
+        up = fresh is not None and fresh.status in containers.ALIVE
+        return up and fresh is not None and reconcile.is_watched(here, fresh)
 
-    path = f"{here.folder(one.id)}/log.json"
-    entries = logs.read(
+    path = logopts.path(here, one)
+    if not path:
+        raise PyctrError(
+            f"cannot read the log of container {one.name}",
+            "configured logging driver does not support reading",
+            exit_code=1,
+        )
+    entries = logread.read(
         path,
         follow=going_on if parsed.follow else None,
         tail=parsed.tail,
@@ -138,16 +148,18 @@ def _logs(parsed: Parsed) -> int:
         until=parsed.until,
     )
     for entry in entries:
-        stamp = f"{entry.time} ".encode() if parsed.timestamps else b""
-        attach.write_all(2 if entry.stream == "stderr" else 1, stamp + entry.content)
+        head = f"{entry.time} " if parsed.timestamps else ""
+        head += f"{logread.details(entry)} " if parsed.details else ""
+        attach.write_all(2 if entry.stream == "stderr" else 1, head.encode() + entry.content)
     return 0
 
 
 def _top(parsed: Parsed) -> int:
     from engine.top import top
 
+    here = home.find()
     word, *options = parsed.words
-    print("\n".join(top(reconcile.find(home.find(), word), options)))
+    print("\n".join(top(here, reconcile.find(here, word), options)))
     return 0
 
 
@@ -192,6 +204,7 @@ COMMANDS: tuple[Command, ...] = (
         (
             option("-f --follow", "Go on as long as it runs"),
             option("-t --timestamps", "Show when"),
+            option("--details", "Show what --log-opt labels, env and tag have kept"),
             value("-n --tail", "NUMBER", "Only the last lines", read=_tail),
             value("--since", "TIME", "From a time (2026-01-31T12:00:00) or how long ago (10m)",
                   read=_moment, default=""),

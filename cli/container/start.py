@@ -9,7 +9,7 @@ from cli.creation import request
 from cli.errors import UsageError
 from cli.options import Command, Parsed, option
 from cli.shared import EXPLAIN, TIME, each, explain, named, need_terminal, note, warn
-from engine import attach, containers, create, home, reconcile, start, stop
+from engine import attach, containers, create, events, home, reconcile, start, stop
 from engine.attach import Streams
 from kernel.errors import NotFound, PyctrError
 
@@ -112,7 +112,10 @@ def _follow(here: Home, one: Container, session: Session, *, stdin: bool) -> int
             reconcile.mend(here, fresh)
         warn(f"the monitor of {one.name} was killed, and the container with it")
         return 137
-    return 0 if code == attach.DETACHED else code
+    if code == attach.DETACHED:
+        events.of_container(here, one, "detach")
+        return 0
+    return code
 
 
 def _start(parsed: Parsed) -> int:
@@ -123,7 +126,7 @@ def _start(parsed: Parsed) -> int:
             one = reconcile.find(here, word)
             if parsed.explain == "sh":
                 return start.script(here, one).rstrip("\n")
-            if not containers.is_running(one):
+            if not containers.is_up(one):
                 on_line = explain if parsed.explain else None
                 start.start(here, one, on_line=on_line).connection.close()
             return word
@@ -135,7 +138,7 @@ def _start(parsed: Parsed) -> int:
     stdin = parsed.interactive and one.settings.stdin_open
     with terminal.Raw(0 if stdin and one.settings.tty else -1):
         on_line = explain if parsed.explain else None
-        if containers.is_running(one):
+        if containers.is_up(one):
             session = start.attach(here, one, stdin=stdin, output=True)
         else:
             session = start.start(

@@ -134,3 +134,29 @@ def seconds(text: str) -> float:
     if text == "-1":
         return -1.0
     return units.parse_duration(text)
+
+
+def restart(text: str) -> tuple[str, int]:
+    """(policy, how often at most; 0: as often as needed) of --restart."""
+    policy, colon, most = text.partition(":")
+    if policy not in ("no", "on-failure", "always", "unless-stopped"):
+        raise ValueError("it is no, on-failure[:max-retries], always or unless-stopped")
+    if not colon:
+        return policy, 0
+    if policy != "on-failure":
+        raise ValueError("maximum retry count can only be used with on-failure")
+    if not most.isascii() or not most.isdigit() or len(most) > 9:
+        raise ValueError("maximum retry count must be a whole number")
+    return policy, int(most)
+
+
+def nanoseconds(text: str) -> int:
+    """A duration with its unit, at least a millisecond; 0 where the default is to count."""
+    if text == "0":
+        return 0
+    if text[-1:].isdigit():
+        raise ValueError("a unit is missing: write 30s, 1m30s or 500ms")
+    found = round(units.parse_duration(text) * 10**9)
+    if 0 < found < 10**6:
+        raise ValueError("it cannot be less than 1ms")
+    return found

@@ -50,7 +50,7 @@ def points() -> list[str]:
     rooms = ("engine.", "runtime.", "volumes.")
     elsewhere = ["EnterNamespace", "AllocateConsole", "Execute.after", "renaming", "attaching"]
     elsewhere += ["engine.pause.", "engine.reconcile.", "engine.remove.", "engine.stop."]
-    elsewhere += ["engine.update."]
+    elsewhere += ["engine.update.", "engine.monitor.waited", "engine.logs.", "engine.probe."]
     elsewhere += ["engine.erase.locked", "volumes.store.found"]
     elsewhere += ["FindPeer", *SHARING]
     elsewhere += ["MountCgroups1"] if cgroups.hierarchies().pure_v2 else []
