@@ -21,7 +21,9 @@ class Settings(Record):
     same, but asked for), unconfined, or a profile as JSON. ``health`` has the fields of an image's
     Healthcheck (times in nanoseconds). ``restart`` is no, on-failure, always or unless-stopped.
     ``args`` is the whole command line, entrypoint included; ``path_length`` says how many of its
-    words are the entrypoint.
+    words are the entrypoint. ``binds``, ``volumes`` (-v with and without a source), ``mounts``,
+    ``tmpfs`` and ``volumes_from`` tell what was asked for, as `inspect` shows it; what became of it
+    is in the table of mounts.
     """
 
     args: tuple[str, ...]
@@ -88,6 +90,11 @@ class Settings(Record):
     health: dict[str, Any] = {}  # noqa: RUF012 - a frozen record's default
     log_driver: str = "json-file"
     log_opts: dict[str, str] = {}  # noqa: RUF012 - a frozen record's default
+    binds: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    mounts: tuple[Any, ...] = ()
+    tmpfs: dict[str, str] = {}  # noqa: RUF012 - a frozen record's default
+    volumes_from: tuple[str, ...] = ()
 
 
 def encode(settings: Settings) -> str:

@@ -17,16 +17,23 @@ Source: the documentation of Go's text/template; Docker's "Format command and lo
 
 from __future__ import annotations
 
-from cli.templates.parser import compile_template
 from cli.templates.values import Row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 
+def compile_template(template: str) -> Callable[[Any], str]:
+    """A function from a value to its text; UsageError for what the template may not say."""
+    from cli.templates import parser  # a plain table needs only rows
+
+    return parser.compile_template(template)
+
+
 def render(template: str, value: Any) -> str:
-    """The text of a template for one value. UsageError for what the template may not say."""
+    """The text of a template for one value."""
     return compile_template(template)(value)
 
 
