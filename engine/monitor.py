@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import time
 
-from engine import containers, locks, logs, wire
+from engine import containers, events, locks, logs, wire
 from engine.erase import erase
 from engine.errors import ContainerNotFound
 from engine.hub import Client, Hub
@@ -146,6 +146,7 @@ class _Monitor:
             monitor_start=process.start_time(own), error="", started=time.time(), finished=0.0,
         )  # fmt: skip
         _recorded()
+        events.of_volumes(self.home, container, "mount")
         for lock in volumes:
             lock.release()
         return started
@@ -251,5 +252,6 @@ class _Monitor:
         cgroup.remove()
         containers.exited(self.home, self.container.id, code, oom_killed=oom_killed)
         _exit_recorded()
+        events.of_volumes(self.home, self.container, "unmount")
         tree.remove_tree(self.home.run_folder(self.container.id))
         self.hub.close_door()
