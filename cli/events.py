@@ -151,7 +151,7 @@ COMMANDS: tuple[Command, ...] = (
         details="Filters: container, event, image, label, network, scope, type, volume.",
         examples=(
             "pyctr events --since 1h --until 0s",
-            "pyctr events --filter type=container --filter event=die --format json",
+            "pyctr events --since 1h --until 0s --filter event=die --format json",
         ),
     ),
 )  # fmt: skip

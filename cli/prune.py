@@ -139,7 +139,7 @@ COMMANDS: tuple[Command, ...] = (
         "Remove all containers that do not run.",
         _container_prune,
         (_FORCE, _UNTIL),
-        examples=("pyctr container prune --filter until=24h",),
+        examples=("pyctr container prune --force", "pyctr container prune -f --filter until=24h"),
     ),
     Command(
         "image prune",
@@ -147,6 +147,7 @@ COMMANDS: tuple[Command, ...] = (
         "Remove images that have no name and no container.",
         _image_prune,
         (option("-a --all", "Also those that have names"), _FORCE, _UNTIL),
+        examples=("pyctr image prune --force",),
     ),
     Command(
         "volume prune",
@@ -155,6 +156,7 @@ COMMANDS: tuple[Command, ...] = (
         _volume_prune,
         (option("-a --all", "Named volumes as well"), _FORCE, _NO_UNTIL),
         details="With a filter the trash stays.",
+        examples=("pyctr volume prune --force",),
     ),
     Command(
         "system prune",
@@ -167,6 +169,6 @@ COMMANDS: tuple[Command, ...] = (
             _FORCE,
             _UNTIL,
         ),
-        examples=("pyctr system prune -a --volumes -f",),
+        examples=("pyctr system prune --force", "pyctr system prune -a --volumes -f"),
     ),
 )

@@ -91,9 +91,7 @@ class Home:
     @property
     def volumes(self) -> volume_store.Store:
         """The volume store."""
-        return volume_store.Store(
-            self.root, self.db, self.trash_age, tell=self._told("volume")
-        )
+        return volume_store.Store(self.root, self.db, self.trash_age, tell=self._told("volume"))
 
     def _told(self, kind: str) -> Callable[[str, str, dict[str, str]], None]:
         """Stores know nothing of events: they tell what happens to whoever has made them."""

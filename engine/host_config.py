@@ -6,8 +6,8 @@ they are not used, so that a script finds what it looks for.
 
 from __future__ import annotations
 
+from engine import limits, rights
 from kernel.mapping import Map
-from runtime import defaults
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def _general(settings: Settings) -> dict[str, Any]:
 
 
 def _isolation(settings: Settings) -> dict[str, Any]:
-    open_paths = settings.privileged or settings.systempaths == "unconfined"
+    masked, readonly = rights.hidden_paths(settings)
     return {
         "CapAdd": list(settings.cap_add) or None,
         "CapDrop": list(settings.cap_drop) or None,
@@ -65,8 +65,8 @@ def _isolation(settings: Settings) -> dict[str, Any]:
         "Privileged": settings.privileged,
         "ReadonlyRootfs": settings.readonly,
         "SecurityOpt": _security(settings) or None,
-        "MaskedPaths": None if open_paths else list(defaults.MASKED_PATHS),
-        "ReadonlyPaths": None if open_paths else list(defaults.READONLY_PATHS),
+        "MaskedPaths": masked or None,
+        "ReadonlyPaths": readonly or None,
         "ShmSize": settings.shm_size,
         "Sysctls": _sorted(settings.sysctls) or None,
         "Runtime": "pyctr",
@@ -82,7 +82,7 @@ def _security(settings: Settings) -> list[str]:
 
 def _resources(settings: Settings) -> dict[str, Any]:
     return {
-        "CgroupParent": "/pyctr",
+        "CgroupParent": settings.cgroup_parent or limits.PARENT,
         "Cgroup": "",
         "CpuShares": settings.cpu_shares,
         "NanoCpus": settings.nano_cpus,
