@@ -39,6 +39,7 @@ NOUNS: dict[str, dict[str, str]] = {
         "inspect": "Show everything about images",
         "load": "Bring in images from an archive",
         "ls": "List images",
+        "prune": "Remove images that nobody uses",
         "rm": "Remove images",
         "tag": "Give an image a further name",
     },
@@ -56,8 +57,11 @@ NOUNS: dict[str, dict[str, str]] = {
     "system": {
         "check": "Try what this host offers to containers, and say what is missing",
         "completion": "Print a completion script for a shell",
+        "df": "Show how much of the disk is used, and for what",
+        "events": "Show what happens to containers, images and volumes",
         "info": "Show facts about this host",
         "inspect": "Show everything about containers, images or volumes",
+        "prune": "Remove what nobody uses",
         "version": "Show the version",
     },
 }
@@ -67,13 +71,24 @@ _MODULES = {
     "container": {
         "container.exec": "exec",
         "container.files": "commit cp diff export",
-        "container.look": "inspect logs ls top",
+        "container.listing": "ls",
+        "container.look": "inspect logs top",
         "container.start": "attach create restart run start",
         "container.stats": "stats",
-        "container.stop": "kill pause prune rename rm stop unpause wait",
+        "container.stop": "kill pause rename rm stop unpause wait",
         "container.update": "update",
+        "prune": "prune",
     },
-    "system": {"check": "check", "completion": "completion __complete"},
+    "image": {"prune": "prune"},
+    "system": {
+        "check": "check",
+        "completion": "completion __complete",
+        "disk": "df",
+        "events": "events",
+        "facts": "info version",
+        "prune": "prune",
+    },
+    "volume": {"prune": "prune"},
 }
 
 # What is typed without its noun, as with Docker.
@@ -91,6 +106,7 @@ SHORT: dict[str, tuple[str, str]] = {
     "tag": ("image", "tag"),
     "check": ("system", "check"),
     "completion": ("system", "completion"),
+    "events": ("system", "events"),
     "info": ("system", "info"),
     "inspect": ("system", "inspect"),
     "version": ("system", "version"),
@@ -131,10 +147,14 @@ def load(noun: str, verb: str) -> Command:
     from importlib import import_module
 
     module = import_module(f"cli.{_module(noun, verb)}")
-    found: Command = next(
-        one for one in module.COMMANDS if verb == (one.verb or one.name.rpartition(" ")[2])
-    )
+    named = f"{noun} {verb}"
+    found: Command = next(one for one in module.COMMANDS if named in (one.name, _named(noun, one)))
     return found
+
+
+def _named(noun: str, command: Command) -> str:
+    """The name of a command under its noun; its own name may be the short one."""
+    return f"{noun} {command.verb or command.name}"
 
 
 def _module(noun: str, verb: str) -> str:

@@ -1,4 +1,8 @@
-"""``--filter key=value``: the same key twice means or, different keys mean and."""
+"""``--filter key=value``, by Docker's rules.
+
+The same key twice means or, different keys mean and. Labels are the exception: an object must have
+all of them; and with ``label!`` it goes unless it has all of them.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +10,46 @@ from cli.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
 
-    from engine.containers import Container
-    from engine.home import Home
+    Test = Callable[[Any, str], bool]
+
+_ALL_OF_THEM = ("label",)
+_UNLESS_ALL = ("label!",)
 
 
 def combined(
-    pairs: list[tuple[str, str]], tests: dict[str, Callable[[Any, str], bool]]
+    pairs: list[tuple[str, str]],
+    tests: Mapping[str, Test],
+    refused: Mapping[str, str] | None = None,
 ) -> Callable[[Any], bool]:
-    """A function that says whether an object fits. UsageError for a filter that is not known."""
+    """A function that says whether an object fits. UsageError for a filter that is not known.
+
+    ``refused`` are filters that Docker has and pyctr has not, and why.
+    """
     by_key: dict[str, list[str]] = {}
     for key, wanted in pairs:
+        if refused and key in refused:
+            raise UsageError(f"the filter {key} is not supported", refused[key])
         if key not in tests:
             raise UsageError(f"invalid filter {key!r}", f"there are {', '.join(sorted(tests))}")
         by_key.setdefault(key, []).append(wanted)
-    return lambda one: all(
-        any(tests[key](one, wanted) for wanted in values) for key, values in by_key.items()
-    )
+
+    def fits(one: Any) -> bool:
+        for key, values in by_key.items():
+            found = (tests[key](one, wanted) for wanted in values)
+            if key in _UNLESS_ALL:
+                if all(found):
+                    return False
+            elif not (all if key in _ALL_OF_THEM else any)(found):
+                return False
+        return True
+
+    return fits
 
 
-def label(labels: dict[str, str], wanted: str) -> bool:
+def label(labels: Mapping[str, str], wanted: str) -> bool:
     """``key`` or ``key=value``."""
     key, sign, value = wanted.partition("=")
     return key in labels and (not sign or labels[key] == value)
@@ -42,36 +64,44 @@ def boolean(word: str) -> bool:
     raise UsageError(f"invalid filter value {word!r}", "it is true or false")
 
 
-def containers(here: Home, pairs: list[tuple[str, str]]) -> Callable[[Container], bool]:
-    """The filters of `ps`."""
+def pattern(key: str, wanted: str) -> Callable[[str], bool]:
+    """Whether a text holds what a regular expression describes, as Docker looks for names."""
+    if not set(wanted) & set("\\^$.|?*+()[]{}"):
+        return lambda text: wanted in text
+    import re
 
-    def exited(one: Container, wanted: str) -> bool:
-        if not wanted.isdigit():
-            raise UsageError(f"invalid filter exited={wanted}", "it is an exit code")
-        return one.status == "exited" and one.exit_code == int(wanted)
+    try:
+        compiled = re.compile(wanted)
+    except re.error as error:
+        raise UsageError(
+            f"invalid filter {key}={wanted}", f"it is not a regular expression: {error}"
+        ) from None
+    return lambda text: compiled.search(text) is not None
 
-    def state(one: Container, wanted: str) -> bool:
-        if wanted not in ("created", "running", "exited", "paused", "restarting", "dead"):
-            raise UsageError(f"invalid filter status={wanted}")
-        return one.status == wanted
 
-    def ancestor(one: Container, wanted: str) -> bool:
-        return one.image_id == here.images.resolve(wanted).id
+def pruning(
+    pairs: list[tuple[str, str]],
+    labels: Callable[[Any], Mapping[str, str]],
+    created: Callable[[Any], float] | None = None,
+) -> Callable[[Any], bool]:
+    """The filters of all prune commands: label, label! and, with ``created`` (unix time), until."""
+    tests: dict[str, Test] = {
+        "label": lambda one, wanted: label(labels(one), wanted),
+        "label!": lambda one, wanted: label(labels(one), wanted),
+    }
+    until = [wanted for key, wanted in pairs if key == "until"]
+    if created is not None:
+        if len(until) > 1:
+            raise UsageError("the filter until can be given once", "the moments would contradict")
+        before = _moment(until[0]) if until else 0.0
+        tests["until"] = lambda one, _wanted: created(one) < before
+    return combined(pairs, tests)
 
-    def volume(one: Container, wanted: str) -> bool:
-        mounts = here.volumes.mounts(one.id)
-        return any(wanted in (mount.source, mount.destination) for mount in mounts)
 
-    return combined(
-        pairs,
-        {
-            "id": lambda one, wanted: one.id.startswith(wanted),
-            "name": lambda one, wanted: wanted.removeprefix("/") in one.name,
-            "label": lambda one, wanted: label(one.settings.labels, wanted),
-            "status": state,
-            "exited": exited,
-            "ancestor": ancestor,
-            "volume": volume,
-            "network": lambda one, wanted: one.settings.network == wanted,
-        },
-    )
+def _moment(text: str) -> float:
+    from cli import moments
+
+    try:
+        return moments.read(text) / 10**9
+    except ValueError as error:
+        raise UsageError(f"invalid filter until={text}", str(error)) from None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 
-from cli import filters, output, progress
+from cli import filters, looking, moments, output, progress
 from cli.main import tell
 from cli.options import Command, Parsed, option, several, value
 from cli.shared import filter_pair
+from cli.templates import Row
 from engine import home
 from images import references
 from kernel import units
@@ -26,6 +27,13 @@ _COLUMNS = {
     "ID": "IMAGE ID",
     "CreatedSince": "CREATED",
     "Size": "SIZE",
+}
+_MORE = {
+    "Containers": "CONTAINERS",
+    "CreatedAt": "CREATED AT",
+    "Digest": "DIGEST",
+    "SharedSize": "SHARED SIZE",
+    "UniqueSize": "UNIQUE SIZE",
 }
 
 
@@ -88,27 +96,32 @@ def _inspect(parsed: Parsed) -> int:
     from engine import describe
 
     here = home.find()
-    found = [describe.image(here, here.images.resolve(word)) for word in parsed.words]
-    output.objects(found, parsed.format or "")
-    return 0
+
+    def described(word: str) -> dict[str, Any]:
+        return describe.image(here, here.images.resolve(word))
+
+    return looking.inspect(parsed.words, described, parsed.format or "")
 
 
-def _row(one: Listed, *, whole: bool) -> dict[str, Any]:
-    from datetime import datetime
-
-    try:
-        created = datetime.fromisoformat(one.created.replace("Z", "+00:00")).timestamp()
-        age = f"{units.show_age(time.time() - created)} ago"
-    except ValueError:
-        age = "N/A"
-    return {
-        "Repository": one.reference.repository if one.reference else "<none>",
-        "Tag": (one.reference.tag if one.reference else "") or "<none>",
-        "ID": f"sha256:{one.id}" if whole else one.id[:12],
-        "CreatedSince": age,
-        "CreatedAt": one.created,
-        "Size": units.show_bytes(one.size),
-    }
+def row(one: Listed, *, whole: bool, **more: str) -> Row:
+    """An image as a line of a table; ``more`` are fields that only some tables have."""
+    created = moments.seconds(one.created)
+    age = "N/A" if created is None else f"{units.show_age(time.time() - created)} ago"
+    reference = one.reference
+    return Row(
+        "image",
+        {
+            "Repository": reference.repository if reference else "<none>",
+            "Tag": (reference.tag if reference else "") or "<none>",
+            "Digest": (reference.digest if reference else "") or "<none>",
+            "ID": f"sha256:{one.id}" if whole else one.id[:12],
+            "CreatedSince": age,
+            "CreatedAt": "N/A" if created is None else moments.day_and_time(created),
+            "Size": units.show_bytes(one.size),
+            **dict.fromkeys(("SharedSize", "UniqueSize", "Containers"), "N/A"),
+            **more,
+        },
+    )
 
 
 def _ls(parsed: Parsed) -> int:
@@ -129,8 +142,8 @@ def _ls(parsed: Parsed) -> int:
         for image_id in dict.fromkeys(one.id for one in found):
             print(f"sha256:{image_id}" if parsed.no_trunc else image_id[:12])
         return 0
-    rows = [_row(one, whole=parsed.no_trunc) for one in found]
-    output.table(_COLUMNS, rows, parsed.format or "")
+    rows = [row(one, whole=parsed.no_trunc) for one in found]
+    output.table(_COLUMNS, rows, parsed.format or "", _MORE)
     return 0
 
 
@@ -218,7 +231,7 @@ COMMANDS: tuple[Command, ...] = (
         "IMAGE [IMAGE...]",
         "Show everything about images, as JSON.",
         _inspect,
-        (value("-f --format", "TEMPLATE", "A Go template, or json"),),
+        (looking.FORMAT,),
         at_least=1,
         at_most=-1,
         examples=("pyctr image inspect --format '{{.Id}}' base",),

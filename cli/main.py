@@ -49,6 +49,8 @@ _COMMON = ("run", "create", "start", "stop", "restart", "rm", "ps", "logs", "exe
 def run() -> None:
     """The console command. Never returns."""
     code = 1
+    # Bytes that are no text (PEP 383) leave as they came.
+    sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
     try:
         code = main(sys.argv[1:])
         sys.stdout.flush()

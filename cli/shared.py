@@ -70,9 +70,9 @@ def agreed(question: str, force: bool) -> bool:
 def filter_pair(text: str) -> tuple[str, str]:
     """``key=value`` of --filter."""
     key, sign, value_ = text.partition("=")
-    if not key or not sign:
+    if not key.strip() or not sign:
         raise ValueError("write key=value")
-    return key, value_
+    return key.strip().lower(), value_.strip()
 
 
 FORMAT = value("--format", "TEMPLATE", "A Go template, or json")

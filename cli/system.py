@@ -1,10 +1,10 @@
-"""Commands about this host and about anything."""
+"""inspect of anything."""
 
 from __future__ import annotations
 
-from cli import output
-from cli.main import VERSION
-from cli.options import Command, Parsed, value
+from cli import looking
+from cli.errors import UsageError
+from cli.options import Command, Parsed, option, value
 from engine import describe, home, reconcile
 from kernel.errors import NotFound
 
@@ -20,16 +20,18 @@ _KINDS = ("container", "image", "volume")
 def _inspect(parsed: Parsed) -> int:
     here = home.find()
     kinds = (parsed.type,) if parsed.type else _KINDS
-    found = [_one(here, word, kinds) for word in parsed.words]
-    output.objects(found, parsed.format or "")
-    return 0
+
+    def described(word: str) -> dict[str, Any]:
+        return _one(here, word, kinds, sized=parsed.size)
+
+    return looking.inspect(parsed.words, described, parsed.format or "")
 
 
-def _one(here: Home, word: str, kinds: tuple[str, ...]) -> dict[str, Any]:
+def _one(here: Home, word: str, kinds: tuple[str, ...], *, sized: bool) -> dict[str, Any]:
     for kind in kinds:
         try:
             if kind == "container":
-                return describe.container(here, reconcile.find(here, word))
+                return describe.container(here, reconcile.find(here, word), sized=sized)
             if kind == "image":
                 return describe.image(here, here.images.resolve(word))
             return describe.volume(here, here.volumes.get(word))
@@ -39,45 +41,12 @@ def _one(here: Home, word: str, kinds: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _kind(text: str) -> str:
-    if text not in _KINDS:
-        raise ValueError(f"it is one of {', '.join(_KINDS)}")
-    return text
+    if text in _KINDS:
+        return text
+    if text in ("config", "node", "plugin", "secret", "service", "task"):
+        raise UsageError(f"type {text} is not supported", "pyctr has neither swarm nor plugins")
+    raise ValueError(f"it is one of {', '.join(_KINDS)}")
 
-
-def _info(parsed: Parsed) -> int:
-    here = home.find()
-    reconcile.mend_all(here)
-    found = describe.about(here)
-    if parsed.format:
-        output.objects([found], parsed.format)
-        return 0
-    for key, own in found.items():
-        shown = ", ".join(own) if isinstance(own, list) else own
-        print(f"{key}: {shown}")
-    return 0
-
-
-def _version(parsed: Parsed) -> int:
-    import os
-    import platform
-
-    found = {
-        "Version": VERSION,
-        "ApiVersion": "OCI runtime 1.2, OCI image 1.1",
-        "Python": platform.python_version(),
-        "Kernel": os.uname().release,
-        "Os": "linux",
-        "Arch": os.uname().machine,
-    }
-    if parsed.format:
-        output.objects([found], parsed.format)
-        return 0
-    for key, own in found.items():
-        print(f"{key + ':':<12}{own}")
-    return 0
-
-
-_FORMAT = value("-f --format", "TEMPLATE", "A Go template, or json")
 
 COMMANDS: tuple[Command, ...] = (
     Command(
@@ -85,21 +54,13 @@ COMMANDS: tuple[Command, ...] = (
         "OBJECT [OBJECT...]",
         "Show everything about containers, images or volumes, as JSON.",
         _inspect,
-        (_FORMAT, value("--type", "container|image|volume", "Only this kind", read=_kind)),
+        (
+            looking.FORMAT,
+            option("-s --size", "Also how much containers have written"),
+            value("--type", "container|image|volume", "Only this kind", read=_kind),
+        ),
         at_least=1,
         at_most=-1,
         examples=("pyctr inspect --format '{{.State.Status}}' web",),
     ),
-    Command(
-        "info",
-        "",
-        "Show facts about this host.",
-        _info,
-        (_FORMAT,),
-        examples=(
-            "pyctr info",
-            "pyctr info --format '{{.RootDir}}'",
-        ),
-    ),
-    Command("version", "", "Show the version.", _version, (_FORMAT,), examples=("pyctr version",)),
 )

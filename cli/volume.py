@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import time
 
-from cli import filters, output
+from cli import filters, looking, output
 from cli.creation import readers
 from cli.errors import UsageError
 from cli.options import Command, Parsed, option, several, value
-from cli.shared import agreed, each, filter_pair
-from engine import containers, home, reconcile
+from cli.shared import each, filter_pair
+from cli.templates import Row
+from engine import containers, home, reconcile, usage
 from kernel import tree, units
 from volumes.store import new_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from engine.home import Home
     from volumes.store import Volume
 
 _COLUMNS = {"Driver": "DRIVER", "Name": "VOLUME NAME"}
+_MORE = {
+    "Availability": "AVAILABILITY",
+    "Group": "GROUP",
+    "Labels": "LABELS",
+    "Links": "LINKS",
+    "Mountpoint": "MOUNTPOINT",
+    "Scope": "SCOPE",
+    "Size": "SIZE",
+    "Status": "STATUS",
+}
 _TRASH_COLUMNS = {"Name": "VOLUME NAME", "Retired": "RETIRED", "Size": "SIZE"}
 
 
@@ -38,32 +50,42 @@ def _create(parsed: Parsed) -> int:
     return 0
 
 
-def _row(here: Home, one: Volume, template: str) -> dict[str, Any]:
-    row = {
-        "Driver": "local",
-        "Name": one.name,
-        "Mountpoint": here.volumes.data(one.name),
-        "Scope": "local",
-        "Labels": ",".join(f"{key}={own}" for key, own in one.labels.items()),
-        "Links": str(len(here.volumes.users(one.name))),
-        "Size": "N/A",
-    }
-    if ".Size" in template:
-        row["Size"] = units.show_bytes(tree.disk_usage(row["Mountpoint"]))
-    return row
+def row(here: Home, one: Volume, *, size: str | Callable[[], str] = "N/A") -> Row:
+    """A volume as a line of a table."""
+    return Row(
+        "volume",
+        {
+            "Driver": "local",
+            "Name": one.name,
+            "Mountpoint": here.volumes.data(one.name),
+            "Scope": "local",
+            "Labels": ",".join(sorted(f"{key}={own}" for key, own in one.labels.items())),
+            "Links": lambda: str(len(here.volumes.users(one.name))),
+            "Size": size,
+            "Availability": "N/A",
+            "Group": "N/A",
+            "Status": "N/A",
+        },
+        Label=lambda key: one.labels.get(key, ""),
+    )
+
+
+def _size(here: Home, name: str) -> str:
+    return units.show_bytes(tree.content_size(here.volumes.data(name)))
 
 
 def _ls(parsed: Parsed) -> int:
     here = home.find()
     if parsed.trash:
         return _ls_trash(here, quiet=parsed.quiet)
+    names = {word: filters.pattern("name", word) for key, word in parsed.filter if key == "name"}
     wanted = filters.combined(
         parsed.filter,
         {
             "dangling": lambda one, word: here.volumes.is_used(one.name) != filters.boolean(word),
             "driver": lambda _one, word: word == "local",
             "label": lambda one, word: filters.label(one.labels, word),
-            "name": lambda one, word: word in one.name,
+            "name": lambda one, word: names[word](one.name),
         },
     )
     found = [one for one in here.volumes.listing() if wanted(one)]
@@ -72,7 +94,12 @@ def _ls(parsed: Parsed) -> int:
             print(one.name)
         return 0
     template = parsed.format or ""
-    output.table(_COLUMNS, [_row(here, one, template) for one in found], template)
+
+    def shown(one: Volume) -> Row:
+        sized = ".Size" in template  # JSON and tables do not walk all files
+        return row(here, one, size=(lambda: _size(here, one.name)) if sized else "N/A")
+
+    output.table(_COLUMNS, map(shown, found), template, _MORE)
     return 0
 
 
@@ -82,9 +109,9 @@ def _ls_trash(here: Home, *, quiet: bool) -> int:
         {
             "Name": name,
             "Retired": f"{units.show_age(now - at)} ago",
-            "Size": units.show_bytes(tree.disk_usage(f"{here.volumes.root}/.trash/{name}")),
+            "Size": units.show_bytes(size),
         }
-        for name, at in sorted(here.volumes.trash(), key=lambda kept: kept[1])
+        for name, at, size in usage.of_trash(here)
     ]
     if quiet:
         for row in rows:
@@ -98,9 +125,11 @@ def _inspect(parsed: Parsed) -> int:
     from engine import describe
 
     here = home.find()
-    found = [describe.volume(here, here.volumes.get(word)) for word in parsed.words]
-    output.objects(found, parsed.format or "")
-    return 0
+
+    def described(word: str) -> dict[str, Any]:
+        return describe.volume(here, here.volumes.get(word))
+
+    return looking.inspect(parsed.words, described, parsed.format or "")
 
 
 def _rm(parsed: Parsed) -> int:
@@ -123,34 +152,6 @@ def _rm(parsed: Parsed) -> int:
 def _restore(parsed: Parsed) -> int:
     here = home.find()
     return each(parsed.words, lambda word: here.volumes.restore(word).name)
-
-
-def _prune(parsed: Parsed) -> int:
-    here = home.find()
-    which = "all volumes" if parsed.all else "anonymous volumes"
-    question = f"This will remove {which} not used by at least one container"
-    if not agreed(f"{question}, and empty the trash.", parsed.force):
-        return 0
-    reconcile.mend_all(here)
-    fits = filters.combined(
-        parsed.filter, {"label": lambda one, word: filters.label(one.labels, word)}
-    )
-    going = [
-        one
-        for one in here.volumes.listing()
-        if (one.anonymous or parsed.all) and not here.volumes.is_used(one.name) and fits(one)
-    ]
-    sizes = {one.name: tree.disk_usage(here.volumes.folder(one.name)) for one in going}
-    freed = here.volumes.free(sizes)
-    total = sum(sizes[name] for name in freed)
-    if not parsed.filter:
-        total += here.volumes.empty_trash(older_than=0)
-    if freed:
-        print("Deleted Volumes:")
-        print("\n".join(freed))
-        print()
-    print(f"Total reclaimed space: {units.show_bytes(total)}")
-    return 0
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -186,7 +187,7 @@ COMMANDS: tuple[Command, ...] = (
         "VOLUME [VOLUME...]",
         "Show everything about volumes, as JSON.",
         _inspect,
-        (value("-f --format", "TEMPLATE", "A Go template, or json"),),
+        (looking.FORMAT,),
         at_least=1,
         at_most=-1,
         examples=("pyctr volume inspect --format '{{.Mountpoint}}' dbdata",),
@@ -212,17 +213,5 @@ COMMANDS: tuple[Command, ...] = (
         "container,\n"
         "and stays there for a day (PYCTR_VOLUME_TRASH=3d, or 0 for no trash).",
         examples=("pyctr volume restore $(pyctr volume ls --trash -q)",),
-    ),
-    Command(
-        "volume prune",
-        "",
-        "Remove anonymous volumes that no container has, and empty the trash.",
-        _prune,
-        (
-            option("-a --all", "Named volumes as well"),
-            option("-f --force", "Do not ask"),
-            several("--filter", "label=KEY[=VALUE]", "Only those that fit", read=filter_pair),
-        ),
-        examples=("pyctr volume prune --force",),
     ),
 )  # fmt: skip

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from engine import compose, containers, health, logopts, skeleton
+from engine.host_config import host_config
+from kernel.mapping import Map
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,33 +30,19 @@ def rfc3339(seconds: float) -> str:
     return f"{at}.{int(fraction * 10**9):09}Z"
 
 
-def container(home: Home, one: Container) -> dict[str, Any]:
-    """`container inspect`."""
+def container(home: Home, one: Container, *, sized: bool = False) -> dict[str, Any]:
+    """`container inspect`; ``sized`` also walks its files for SizeRw and SizeRootFs (bytes)."""
     settings = one.settings
     folder = home.folder(one.id)
     image = home.images.get(one.image_id)
     mounts = home.volumes.mounts(one.id)
-    running = containers.is_running(one)
     args = list(settings.args)
     return {
         "Id": one.id,
         "Created": rfc3339(one.created),
         "Path": args[0],
         "Args": args[1:],
-        "State": {
-            "Status": one.status,
-            "Running": running or one.status == "restarting",
-            "Paused": one.status == "paused",
-            "Restarting": one.status == "restarting",
-            "OOMKilled": one.oom_killed,
-            "Dead": False,
-            "Pid": one.pid if running else 0,
-            "ExitCode": one.exit_code,
-            "Error": one.error,
-            "StartedAt": rfc3339(one.started),
-            "FinishedAt": rfc3339(one.finished),
-            **({"Health": health.state(one)} if one.health else {}),
-        },
+        "State": _state(one),
         "Image": f"sha256:{one.image_id}",
         "ResolvConfPath": f"{folder}/resolv.conf",
         "HostnamePath": f"{folder}/hostname",
@@ -65,7 +52,11 @@ def container(home: Home, one: Container) -> dict[str, Any]:
         "RestartCount": one.restarts,
         "Driver": "overlay",
         "Platform": "linux",
-        "HostConfig": _host_config(one, mounts),
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": None,
+        "HostConfig": host_config(settings),
         "GraphDriver": {
             "Name": "overlay",
             "Data": {
@@ -75,66 +66,92 @@ def container(home: Home, one: Container) -> dict[str, Any]:
                 "MergedDir": f"{folder}/rootfs",
             },
         },
+        **(_sizes(home, one) if sized else {}),
         "Mounts": [mount(home, m) for m in mounts],
-        "Config": {
-            "Hostname": compose.hostname(one),
-            "Domainname": settings.domainname,
-            "User": settings.user,
-            "Tty": settings.tty,
-            "OpenStdin": settings.stdin_open,
-            "Env": compose.environment(one),
-            "Cmd": args[settings.path_length :],
-            "Entrypoint": args[: settings.path_length] or None,
-            "Image": one.image,
-            "Volumes": {m.destination: {} for m in mounts if m.kind == "volume"} or None,
-            "WorkingDir": settings.working_dir,
-            "Labels": dict(settings.labels),
-            "StopSignal": settings.stop_signal or "SIGTERM",
-            "StopTimeout": settings.stop_timeout,
-            **({"Healthcheck": dict(settings.health)} if settings.health else {}),
-            **({"Shell": list(settings.shell)} if settings.shell else {}),
-        },
-        "NetworkSettings": {"Networks": {settings.network: {}}},
+        "Config": _config(one, image),
+        "NetworkSettings": _network(settings.network),
     }
 
 
-def _host_config(one: Container, mounts: tuple[Mount, ...]) -> dict[str, Any]:
-    settings = one.settings
+def _state(one: Container) -> dict[str, Any]:
+    running = containers.is_running(one)
     return {
-        "AutoRemove": settings.auto_remove,
-        "Binds": [
-            f"{m.source}:{m.destination}{':ro' if m.readonly else ''}"
-            for m in mounts
-            if m.kind == "bind"
-        ],
-        "BlkioWeight": settings.blkio_weight,
-        "CapAdd": list(settings.cap_add) or None,
-        "CapDrop": list(settings.cap_drop) or None,
-        "CgroupParent": "/pyctr",
-        "CpuShares": settings.cpu_shares,
-        "CpusetCpus": settings.cpuset_cpus,
-        "CpusetMems": settings.cpuset_mems,
-        "LogConfig": {"Type": settings.log_driver, "Config": dict(settings.log_opts)},
-        "Memory": settings.memory,
-        "MemoryReservation": settings.memory_reservation,
-        "MemorySwap": settings.memory_swap,
-        "NanoCpus": settings.nano_cpus,
-        "NetworkMode": settings.network,
-        "OomScoreAdj": settings.oom_score_adj,
-        "PidsLimit": settings.pids_limit or None,
-        "ReadonlyRootfs": settings.readonly,
-        "RestartPolicy": {
-            "Name": settings.restart,
-            "MaximumRetryCount": settings.restart_max,
-        },
-        "SecurityOpt": (["no-new-privileges"] if settings.no_new_privileges else [])
-        + ([] if settings.seccomp == "default" else [f"seccomp={settings.seccomp}"]),
-        "ShmSize": settings.shm_size,
-        "Sysctls": dict(settings.sysctls),
-        "Ulimits": [
-            {"Name": name, "Soft": soft, "Hard": hard}
-            for name, (soft, hard) in settings.ulimits.items()
-        ],
+        "Status": one.status,
+        "Running": running or one.status == "restarting",
+        "Paused": one.status == "paused",
+        "Restarting": one.status == "restarting",
+        "OOMKilled": one.oom_killed,
+        "Dead": False,
+        "Pid": one.pid if running else 0,
+        "ExitCode": one.exit_code,
+        "Error": one.error,
+        "StartedAt": rfc3339(one.started),
+        "FinishedAt": rfc3339(one.finished),
+        "Health": health.state(one)
+        or None,  # null without a check, so that {{if .State.Health}} works
+    }
+
+
+def _sizes(home: Home, one: Container) -> dict[str, Any]:
+    from engine import sizes
+
+    found = sizes.of(home, one)
+    return {"SizeRw": found.writable, "SizeRootFs": found.virtual}
+
+
+def _config(one: Container, image: Image) -> dict[str, Any]:
+    settings = one.settings
+    args = list(settings.args)
+    ports = Map({port: {} for port in sorted(image.config.exposed_ports)})
+    volumes = Map({path: {} for path in sorted({*image.config.volumes, *settings.volumes})})
+    patience = settings.stop_timeout
+    return {
+        "Hostname": compose.hostname(one),
+        "Domainname": settings.domainname,
+        "User": settings.user,
+        "AttachStdin": "stdin" in settings.attach,
+        "AttachStdout": "stdout" in settings.attach,
+        "AttachStderr": "stderr" in settings.attach,
+        "ExposedPorts": ports,
+        "Tty": settings.tty,
+        "OpenStdin": settings.stdin_open,
+        "StdinOnce": settings.stdin_open and "stdin" in settings.attach,
+        "Env": compose.environment(one),
+        "Cmd": args[settings.path_length :] or None,
+        "Healthcheck": dict(settings.health) or None,
+        "Image": one.image,
+        "Volumes": volumes or None,
+        "WorkingDir": settings.working_dir,
+        "Entrypoint": args[: settings.path_length] or None,
+        "OnBuild": None,
+        "Labels": Map(sorted(settings.labels.items())),
+        "StopSignal": settings.stop_signal or "SIGTERM",
+        **({"Shell": list(settings.shell)} if settings.shell else {}),
+        "StopTimeout": int(patience) if patience == int(patience) else patience,
+    }
+
+
+def _network(mode: str) -> dict[str, Any]:
+    """Neither none nor host has addresses; a container's network is told where it is."""
+    addresses = {
+        "MacAddress": "",
+        "Gateway": "",
+        "IPAddress": "",
+        "IPPrefixLen": 0,
+        "IPv6Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "EndpointID": "",
+    }
+    endpoint = {"IPAMConfig": None, "Links": None, "Aliases": None, **addresses, "NetworkID": "",
+                "DriverOpts": None, "DNSNames": None}  # fmt: skip
+    return {
+        "Bridge": "",
+        "SandboxID": "",
+        "SandboxKey": "",
+        "Ports": Map(),
+        **addresses,
+        "Networks": Map() if mode.startswith("container:") else Map({mode: endpoint}),
     }
 
 
@@ -183,38 +200,9 @@ def volume(home: Home, one: Volume) -> dict[str, Any]:
         "Driver": "local",
         "Mountpoint": home.volumes.data(one.name),
         "CreatedAt": one.created,
-        "Labels": dict(one.labels),
+        "Labels": Map(sorted(one.labels.items())),
         "Scope": "local",
         "Options": None,
         "Anonymous": one.anonymous,
         "UsedBy": containers.names(home, home.volumes.users(one.name)),
-    }
-
-
-def about(home: Home) -> dict[str, Any]:
-    """`info`."""
-    from runtime import cgroups
-
-    rows = home.db.execute("SELECT status, count(*) FROM containers GROUP BY status")
-    counts = dict(rows.fetchall())
-    found = cgroups.hierarchies()
-    layout = "2" if found.pure_v2 else "1 (hybrid)" if found.v2 else "1"
-    host = os.uname()
-    return {
-        "Containers": sum(counts.values()),
-        "ContainersRunning": counts.get("running", 0),
-        "ContainersPaused": counts.get("paused", 0),
-        "ContainersStopped": counts.get("exited", 0) + counts.get("created", 0),
-        "Images": home.db.execute("SELECT count(*) FROM images").fetchone()[0],
-        "Volumes": home.db.execute("SELECT count(*) FROM volumes").fetchone()[0],
-        "Driver": "overlay",
-        "CgroupVersion": layout,
-        "SecurityOptions": ["seccomp"],
-        "KernelVersion": host.release,
-        "Architecture": host.machine,
-        "NCPU": os.cpu_count(),
-        "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "Name": host.nodename,
-        "RootDir": home.root,
-        "RunDir": home.run,
     }

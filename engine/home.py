@@ -27,6 +27,7 @@ from volumes import store as volume_store
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable
 
 _VERSION = 2
 
@@ -85,12 +86,22 @@ class Home:
     @property
     def images(self) -> image_store.Store:
         """The image store."""
-        return image_store.Store(self.root, self.db)
+        return image_store.Store(self.root, self.db, tell=self._told("image"))
 
     @property
     def volumes(self) -> volume_store.Store:
         """The volume store."""
-        return volume_store.Store(self.root, self.db, self.trash_age)
+        return volume_store.Store(self.root, self.db, self.trash_age, tell=self._told("volume"))
+
+    def _told(self, kind: str) -> Callable[[str, str, dict[str, str]], None]:
+        """Stores know nothing of events: they tell what happens to whoever has made them."""
+
+        def tell(action: str, identity: str, attributes: dict[str, str]) -> None:
+            from engine import events
+
+            events.emit(self, kind, action, identity, attributes)
+
+        return tell
 
     @property
     def filters(self) -> str:

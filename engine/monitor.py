@@ -169,6 +169,7 @@ class _Monitor:
         self.began = time.monotonic()
         _recorded()
         events.of_container(self.home, container, "start")
+        events.of_volumes(self.home, container, "mount")
         for lock in volumes:
             lock.release()
         return started
@@ -314,6 +315,8 @@ class _Monitor:
         else:
             containers.exited(self.home, container.id, os.getpid(), **columns)
         _exit_recorded()
+        events.of_volumes(self.home, container, "unmount")
+        events.of_volumes(self.home, container, "unmount")
         if oom_killed:
             events.of_container(self.home, container, "oom")
         events.of_container(self.home, container, "die", exitCode=str(self.code))

@@ -21,7 +21,9 @@ class Settings(Record):
     same, but asked for), unconfined, or a profile as JSON. ``health`` has the fields of an image's
     Healthcheck (times in nanoseconds); ``shell`` is the image's, for its CMD-SHELL. ``restart`` is
     no, on-failure, always or unless-stopped. ``args`` is the whole command line, entrypoint
-    included; ``path_length`` says how many of its words are the entrypoint.
+    included; ``path_length`` says how many of its words are the entrypoint. ``binds``, ``volumes``
+    (-v with and without a source), ``mounts``, ``tmpfs`` and ``volumes_from`` tell what was asked
+    for, as `inspect` shows it; what became of it is in the table of mounts.
     """
 
     args: tuple[str, ...]
@@ -89,6 +91,11 @@ class Settings(Record):
     log_driver: str = "json-file"
     log_opts: dict[str, str] = {}  # noqa: RUF012 - a frozen record's default
     shell: tuple[str, ...] = ()
+    binds: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    mounts: tuple[Any, ...] = ()
+    tmpfs: dict[str, str] = {}  # noqa: RUF012 - a frozen record's default
+    volumes_from: tuple[str, ...] = ()
 
 
 def encode(settings: Settings) -> str:

@@ -14,12 +14,19 @@ if TYPE_CHECKING:
 
 def top(home: Home, container: Container, options: list[str]) -> list[str]:
     """Lines of ps, the heading first; ``options`` are ps's own (-ef if none)."""
+    import os
     import subprocess
 
     containers.require_running(container)
     pids = {str(pid) for pid in cgroups.of(container.cgroup).pids()}
     try:
-        ran = subprocess.run(["ps", *(options or ["-ef"])], capture_output=True, text=True)
+        ran = subprocess.run(
+            ["ps", *(options or ["-ef"])],
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            env={key: own for key, own in os.environ.items() if key != "COLUMNS"},
+        )
     except FileNotFoundError:
         raise EngineError(
             "cannot list processes", "this host has no ps", "apt-get install procps"

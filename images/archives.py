@@ -39,7 +39,7 @@ def import_root(
     with store.lock():
         layer = store.add_layer(stream)
         raw = config.new([layer.diff_id], now(), wanted, message or "imported")
-        return store.add_image(raw, [layer], [name] if name else [])
+        return store.add_image(raw, [layer], [name] if name else [], "import")
 
 
 def now() -> str:
@@ -128,7 +128,7 @@ def _add(
     made: list[Layer] = []
     for member, diff_id in zip(members, parsed.diff_ids, strict=True):
         made.append(store.add_layer(_open(archive, member), diff_id))
-    return store.add_config(content, made, names)
+    return store.add_config(content, made, names, "load")
 
 
 def _for_this_host(archive: tarfile.TarFile, manifest: dict[str, Any]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def add(store: Store) -> str:
             {"Cmd": ["sh"], "Env": [f"PATH={_PATH}"]},
             "made by pyctr from the host's busybox",
         )
-        return store.add_image(raw, [layer], [references.parse("base")])
+        return store.add_image(raw, [layer], [references.parse("base")], "import")
 
 
 def find_busybox() -> str:

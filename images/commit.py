@@ -52,7 +52,7 @@ def commit(
             raw["author"] = author
         below = store.layers(parent.id)
         total = layer.replace(size=layer.size + store.size(parent.id))
-        return store.add_image(raw, [*below, total], [name] if name else [])
+        return store.add_image(raw, [*below, total], [name] if name else [], "create")
 
 
 def _pack(store: Store, upper: str) -> Any:

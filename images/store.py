@@ -85,11 +85,22 @@ class Listed(Record):
 
 
 class Store:
-    """Images below one root folder. All ids are hex digits without ``sha256:``."""
+    """Images below one root folder. All ids are hex digits without ``sha256:``.
 
-    def __init__(self, root: str, db: sqlite3.Connection) -> None:
+    ``tell(action, identity, attributes)`` is called for what happens to images: create (a commit),
+    import, load, tag, untag, delete. :meth:`told` is for whoever adds one.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        db: sqlite3.Connection,
+        *,
+        tell: Callable[[str, str, dict[str, str]], None] | None = None,
+    ) -> None:
         self.root = root
         self._db = db
+        self._tell = tell or (lambda *_what: None)
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -129,7 +140,7 @@ class Store:
         self, text: str, *, make: bool = True, tell: Callable[[str], None] | None = None
     ) -> str:
         """The id of :meth:`resolve`."""
-        found = self._by_name(text) or self._by_id(text)
+        found = self.lookup(text)
         if found:
             return found
         try:
@@ -143,6 +154,23 @@ class Store:
                 tell("making the image base of this machine's busybox")
             return base.add(self)
         raise self._missing(text)
+
+    def lookup(self, text: str) -> str:
+        """The id of an image that is there, "" if none is meant; makes nothing."""
+        return self._by_name(text) or self._by_id(text)
+
+    def descendants(self, text: str) -> frozenset[str]:
+        """Ids of the image that is meant and of all that stand on its layers; none if unknown."""
+        ancestor = self.lookup(text)
+        if not ancestor:
+            return frozenset()
+        stacks: dict[str, list[str]] = {}
+        query = "SELECT image_id, diff_id FROM image_layers ORDER BY image_id, position"
+        for image_id, diff_id in self._db.execute(query):
+            stacks.setdefault(image_id, []).append(diff_id)
+        below = stacks.get(ancestor, [])
+        above = (i for i, stack in stacks.items() if below and stack[: len(below)] == below)
+        return frozenset((ancestor, *above))
 
     def _by_name(self, text: str) -> str:
         try:
@@ -191,6 +219,23 @@ class Store:
             Listed(row[0], references.parse(row[1]) if row[1] else None, row[2], row[3])
             for row in self._db.execute(query)
         ]
+
+    # -- telling ---------------------------------------------------------------------------
+
+    def told(
+        self, action: str, image_id: str, name: str = "", labels: dict[str, str] | None = None
+    ) -> None:
+        """Tells what happened to an image; ``labels`` where its configuration is gone."""
+        identity = f"sha256:{image_id}"
+        more = self._labels(image_id) if labels is None else labels
+        self._tell(action, identity, {**more, "name": name or identity})
+
+    def _labels(self, image_id: str) -> dict[str, str]:
+        """The labels of an image; none if its configuration cannot be read."""
+        try:
+            return self.get(image_id).config.labels
+        except (OSError, ImageError):
+            return {}
 
     # -- adding ----------------------------------------------------------------------------
 
@@ -243,11 +288,18 @@ class Store:
             raise
         return Layer(diff_id, digest, size)
 
-    def add_image(self, raw: dict[str, Any], layers: list[Layer], names: list[Reference]) -> str:
-        """Records an image whose layers are there, under :meth:`lock`; returns its id."""
-        return self.add_config(encode(raw), layers, names)
+    def add_image(
+        self, raw: dict[str, Any], layers: list[Layer], names: list[Reference], action: str
+    ) -> str:
+        """Records an image whose layers are there, under :meth:`lock`; returns its id.
 
-    def add_config(self, content: bytes, layers: list[Layer], names: list[Reference]) -> str:
+        ``action`` says where it comes from: create, import or load.
+        """
+        return self.add_config(encode(raw), layers, names, action)
+
+    def add_config(
+        self, content: bytes, layers: list[Layer], names: list[Reference], action: str
+    ) -> str:
         """:meth:`add_image` for a configuration's original bytes, which its id depends on."""
         import hashlib
 
@@ -272,6 +324,9 @@ class Store:
             )
             for name in names:
                 self._name(name, image_id)
+        self.told(action, image_id, names[0].familiar if names else "")
+        for name in names if action == "create" else names[1:]:
+            self.told("tag", image_id, name.familiar)
         return image_id
 
     def layers(self, image_id: str) -> list[Layer]:
@@ -290,6 +345,7 @@ class Store:
             raise ImageNotFound(
                 f"no such image: {image_id[:12]}", "it was removed just now"
             ) from None
+        self.told("tag", image_id, name.familiar)
 
     def _name(self, name: Reference, image_id: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO image_refs VALUES (?, ?)", (str(name), image_id))
@@ -332,6 +388,7 @@ class Store:
                     f"container {using[0]} uses it",
                     f"remove the container first: pyctr rm {using[0]}",
                 )
+            labels = self._labels(image_id)
             self._db.executemany(
                 "DELETE FROM image_refs WHERE name = ?", [(name,) for name in going]
             )
@@ -342,7 +399,12 @@ class Store:
             with self.lock():
                 self.sweep()
         removed = [image_id] if last and not using else []
-        return [references.parse(name).familiar for name in going], removed
+        untagged = [references.parse(name).familiar for name in going]
+        for familiar in untagged:
+            self.told("untag", image_id, familiar, labels)
+        for gone in removed:
+            self.told("delete", gone, "", labels)
+        return untagged, removed
 
     def sweep(self) -> None:
         """Removes layers and blobs that no row names. Under :meth:`lock`."""

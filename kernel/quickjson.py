@@ -9,12 +9,16 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 try:
-    from _json import encode_basestring_ascii, make_encoder, make_scanner
+    from _json import encode_basestring, encode_basestring_ascii, make_encoder, make_scanner
 except ImportError:  # not CPython, or one without its accelerator
     from json import dumps, loads
+
+    def compact(value: Any, default: Callable[[Any], Any]) -> str:
+        return dumps(value, default=default, separators=(",", ":"), ensure_ascii=False)
 else:
 
     class _Context:
@@ -58,8 +62,16 @@ else:
         )
         return "".join(encoder(value, 0))
 
+    def compact(value: Any, default: Callable[[Any], Any]) -> str:
+        """A value without spaces and with all letters as they are.
+
+        ``default`` turns what JSON cannot say into something that it can, or raises TypeError.
+        """
+        encoder = make_encoder({}, default, encode_basestring, None, ":", ",", False, False, True)
+        return "".join(encoder(value, 0))
+
     def _refuse(value: object) -> Any:
         raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-__all__ = ["dumps", "loads"]
+__all__ = ["compact", "dumps", "loads"]

@@ -43,21 +43,23 @@ def _number(word: str, text: str) -> float:
     return float(text) if dot else int(whole)
 
 
-def show_bytes(size: int) -> str:
-    """``1.2MB``, ``987kB``: powers of 1000 and about three digits, as Docker shows them."""
-    value, units = float(size), ["B", "kB", "MB", "GB", "TB", "PB"]
-    while value >= 1000 and len(units) > 1:
-        value, units = value / 1000, units[1:]
-    digits = f"{value:.4g}" if units[0] == "B" else f"{value:.3g}"
-    return f"{digits}{units[0]}"
+def show_bytes(size: int, digits: int = 3) -> str:
+    """``1.2MB``, ``987kB``: powers of 1000 and so many digits, as Docker shows them."""
+    return _shown(size, 1000, ("B", "kB", "MB", "GB", "TB", "PB"), digits)
 
 
 def show_binary(size: int) -> str:
-    """``1.5MiB``, ``987KiB``: powers of 1024 and four digits, as Docker shows memory."""
-    value, units = float(size), ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
-    while value >= 1024 and len(units) > 1:
-        value, units = value / 1024, units[1:]
-    return f"{value:.4g}{units[0]}"
+    """``7.654GiB``: powers of 1024, as Docker shows memory."""
+    return _shown(size, 1024, ("B", "KiB", "MiB", "GiB", "TiB", "PiB"), 4)
+
+
+def _shown(size: int, base: int, units: tuple[str, ...], digits: int) -> str:
+    value, at = float(size), 0
+    # What would be rounded up to the next unit is that unit: 999.9kB are 1MB.
+    while float(f"{value:.{digits}g}") >= base and at < len(units) - 1:
+        value, at = value / base, at + 1
+    shown = f"{value:.{digits}g}"
+    return f"{value:.0f}{units[at]}" if "e" in shown else f"{shown}{units[at]}"
 
 
 def show_age(seconds: float) -> str:

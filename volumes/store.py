@@ -75,12 +75,24 @@ class Volume(Record):
 
 
 class Store:
-    """Volumes below one root folder; the trash keeps what was retired for ``trash_age`` seconds."""
+    """Volumes below one root folder; the trash keeps what was retired for ``trash_age`` seconds.
 
-    def __init__(self, root: str, db: sqlite3.Connection, trash_age: float = A_DAY) -> None:
+    ``tell(action, name, attributes)`` is called when a volume has been made (create) or is gone
+    (destroy).
+    """
+
+    def __init__(
+        self,
+        root: str,
+        db: sqlite3.Connection,
+        trash_age: float = A_DAY,
+        *,
+        tell: Callable[[str, str, dict[str, str]], None] | None = None,
+    ) -> None:
         self.root = f"{root}/volumes"
         self._db = db
         self._trash_age = trash_age
+        self._tell = tell or (lambda *_what: None)
 
     def folder(self, name: str) -> str:
         """Everything of a volume."""
@@ -133,6 +145,7 @@ class Store:
             tree.remove_tree(staging)
             return False
         _made()
+        self._tell("create", volume.name, {"driver": "local"})
         return True
 
     def claim(
@@ -348,7 +361,10 @@ class Store:
         except FileNotFoundError:  # what may be left is a row
             if self._delete_row(name) == 0:
                 raise VolumeNotFound(f"no such volume: {name}", "it was removed just now") from None
-            return self.known(name) is None
+            gone = self.known(name) is None
+            if gone:
+                self._gone(name, how)
+            return gone
         with lock:
             known = self.known(name)
             if stray and known is not None and not known.anonymous:
@@ -361,7 +377,12 @@ class Store:
                 return False
             _row_removed()
             self._finish(name, how)
+        self._gone(name, how)
         return True
+
+    def _gone(self, name: str, how: str) -> None:
+        trash = {"trash": "true"} if how == "trash" else {}
+        self._tell("destroy", name, {"driver": "local", **trash})
 
     def _delete_row(self, name: str) -> int:
         """How many rows went: 1 or 0; -1 if a container has the volume."""
@@ -424,6 +445,7 @@ class Store:
                 f"cannot restore volume {name}", "another volume has that name now", exit_code=1
             ) from None
         self._adopt(name)
+        self._tell("create", name, {"driver": "local", "trash": "true"})
         return self.get(name)
 
     def empty_trash(self, older_than: float | None = None) -> int:

@@ -1,122 +1,38 @@
-"""ps, inspect, logs and top: what a person looks at."""
+"""inspect, logs and top: what a person looks at in one container."""
 
 from __future__ import annotations
 
-import time
-
-from cli.creation.readers import positive
+from cli import looking
 from cli.options import Command, Parsed, option, value
-from cli.shared import FILTER, FORMAT
-from engine import attach, containers, health, home, reconcile
-from kernel import units
+from engine import attach, containers, home, reconcile
 from kernel.errors import PyctrError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from engine.containers import Container
-    from engine.home import Home
-
-_COLUMNS = {
-    "ID": "CONTAINER ID",
-    "Image": "IMAGE",
-    "Command": "COMMAND",
-    "CreatedAgo": "CREATED",
-    "Status": "STATUS",
-    "Ports": "PORTS",
-    "Names": "NAMES",
-}
-
-
-def status(one: Container, now: float) -> str:
-    """As `ps` shows it: ``Up 5 minutes (healthy)``, ``Exited (0) 2 hours ago``."""
-    if one.status in containers.ALIVE:
-        more = "Paused" if one.status == "paused" else health.words(one)
-        return f"Up {units.show_age(now - one.started)}{f' ({more})' if more else ''}"
-    if one.status in ("exited", "restarting"):
-        ago = units.show_age(now - one.finished)
-        return f"{one.status.capitalize()} ({one.exit_code}) {ago} ago"
-    return one.status.capitalize()
-
-
-def _row(here: Home, one: Container, *, whole: bool, with_mounts: bool) -> dict[str, Any]:
-    now = time.time()
-    command = " ".join(one.settings.args)
-    if not whole and len(command) > 20:
-        command = command[:19] + "…"
-    mounts = here.volumes.mounts(one.id) if with_mounts else ()
-    return {
-        "ID": one.id if whole else one.short_id,
-        "Image": one.image,
-        "Command": f'"{command}"',
-        "CreatedAgo": f"{units.show_age(now - one.created)} ago",
-        "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(one.created)),
-        "RunningFor": f"{units.show_age(now - one.created)} ago",
-        "Status": status(one, now),
-        "State": one.status,
-        "Ports": "",
-        "Names": one.name,
-        "Labels": ",".join(f"{key}={value}" for key, value in one.settings.labels.items()),
-        "Mounts": ",".join(mount.source or mount.kind for mount in mounts),
-        "LocalVolumes": str(sum(mount.kind == "volume" for mount in mounts)),
-        "Networks": one.settings.network,
-    }
-
-
-def _ls(parsed: Parsed) -> int:
-    from cli import filters, output
-
-    here = home.find()
-    reconcile.mend_all(here)
-    found = containers.listing(here)
-    wanted = filters.containers(here, parsed.filter)
-    limited = 1 if parsed.latest else parsed.last
-    statuses = any(key == "status" for key, _ in parsed.filter)
-    if not (parsed.all or limited or statuses):
-        found = [one for one in found if one.status in containers.UP]
-    found = [one for one in found if wanted(one)]
-    found = found[:limited] if limited else found
-    if parsed.quiet:
-        for one in found:
-            print(one.id if parsed.no_trunc else one.short_id)
-        return 0
-    template = parsed.format or ""
-    needed = "ounts" in template or "LocalVolumes" in template or template == "json"
-    rows = [_row(here, one, whole=parsed.no_trunc, with_mounts=needed) for one in found]
-    output.table(_COLUMNS, rows, template)
-    return 0
-
 
 def _inspect(parsed: Parsed) -> int:
-    from cli import output
     from engine import describe
 
     here = home.find()
-    values = [describe.container(here, reconcile.find(here, word)) for word in parsed.words]
-    output.objects(values, parsed.format or "")
-    return 0
+
+    def described(word: str) -> dict[str, Any]:
+        return describe.container(here, reconcile.find(here, word), sized=parsed.size)
+
+    return looking.inspect(parsed.words, described, parsed.format or "")
 
 
 def _moment(text: str) -> str:
-    """RFC 3339 in UTC of a time: itself, a unix time, or how long ago (10m)."""
-    from datetime import UTC, datetime
+    from cli import moments
 
-    if "T" in text or text.count("-") == 2:
-        at = datetime.fromisoformat(text.replace("Z", "+00:00"))
-        at = at if at.tzinfo else at.astimezone()
-        return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
-    seconds = float(text) if text.replace(".", "", 1).isdigit() and len(text) > 8 else None
-    if seconds is None:
-        seconds = time.time() - units.parse_duration(text)
-    at = datetime.fromtimestamp(seconds, UTC)
-    return at.strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+    return moments.utc(moments.read(text))
 
 
 def _tail(text: str) -> int | None:
-    if text == "all":
+    if text in ("all", "-1"):
         return None
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit()):
         raise ValueError("it is a number or all")
     return int(text)
 
@@ -165,33 +81,11 @@ def _top(parsed: Parsed) -> int:
 
 COMMANDS: tuple[Command, ...] = (
     Command(
-        "ps",
-        "",
-        "List containers.",
-        _ls,
-        (
-            option("-a --all", "Also those that do not run"),
-            option("-q --quiet", "Only ids"),
-            option("--no-trunc", "Nothing is shortened"),
-            value("-n --last", "NUMBER", "The last created ones, in any state",
-                  read=positive, default=0),
-            option("-l --latest", "The last created one, in any state"),
-            FORMAT,
-            FILTER,
-        ),
-        details="Filters: id, name, label, status, exited, ancestor, volume, network.",
-        verb="ls",
-        examples=(
-            "pyctr ps -a",
-            "pyctr ps --filter status=running --format '{{.Names}} {{.Status}}'",
-        ),
-    ),
-    Command(
         "inspect",
         "CONTAINER [CONTAINER...]",
         "Show everything about containers, as JSON.",
         _inspect,
-        (FORMAT.replace(names=("-f", "--format")),),
+        (looking.FORMAT, option("-s --size", "Also how much it has written")),
         at_least=1,
         at_most=-1,
         examples=("pyctr inspect --format '{{.State.Status}}' web",),
@@ -206,9 +100,9 @@ COMMANDS: tuple[Command, ...] = (
             option("-t --timestamps", "Show when"),
             option("--details", "Show what --log-opt labels, env and tag have kept"),
             value("-n --tail", "NUMBER", "Only the last lines", read=_tail),
-            value("--since", "TIME", "From a time (2026-01-31T12:00:00) or how long ago (10m)",
+            value("--since", "TIME", "From a moment (2026-01-31T12:00:00) or how long ago (10m)",
                   read=_moment, default=""),
-            value("--until", "TIME", "Up to a time", read=_moment, default=""),
+            value("--until", "TIME", "Up to a moment", read=_moment, default=""),
         ),
         at_least=1,
         at_most=1,

@@ -37,6 +37,7 @@ _COLUMNS = {
     "BlockIO": "BLOCK I/O",
     "PIDs": "PIDS",
 }
+_MORE = {"Container": "CONTAINER"}
 _EVERY = 1.0  # seconds between two frames
 _FIRST = 0.5  # seconds between the two samples that the first frame needs
 
@@ -138,7 +139,7 @@ def _show(watch: _Watch, parsed: Parsed, live: bool) -> None:
     if live:
         sys.stdout.write(_CLEAR)
     while True:
-        lines = list(output.lines(_COLUMNS, watch.look(), parsed.format or ""))
+        lines = list(output.lines(_COLUMNS, watch.look(), parsed.format or "", _MORE))
         if live:
             sys.stdout.write(frame(lines, *terminal.size()))
         else:

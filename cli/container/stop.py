@@ -1,12 +1,12 @@
-"""stop, kill, rm, wait, pause, unpause, rename and prune: what ends or changes."""
+"""stop, kill, rm, wait, pause, unpause and rename: what ends or changes."""
 
 from __future__ import annotations
 
-from cli.options import Command, Parsed, option, several, value
-from cli.shared import TIME, agreed, each, filter_pair, named
+from cli.options import Command, Parsed, option, value
+from cli.shared import TIME, each, named
 from engine import containers, home, reconcile, stop
-from kernel import signals, units
-from kernel.errors import Conflict, NotFound
+from kernel import signals
+from kernel.errors import NotFound
 
 
 def _stop(parsed: Parsed) -> int:
@@ -57,35 +57,6 @@ def _unpause(parsed: Parsed) -> int:
 
     here = home.find()
     return named(parsed.words, lambda word: pause.unpause(here, reconcile.find(here, word)))
-
-
-def _prune(parsed: Parsed) -> int:
-    from cli import filters
-    from engine import remove
-    from kernel import tree
-
-    if not agreed("This will remove all stopped containers.", parsed.force):
-        return 0
-    here = home.find()
-    reconcile.mend_all(here)
-    wanted = filters.combined(
-        parsed.filter, {"label": lambda one, word: filters.label(one.settings.labels, word)}
-    )
-    freed = 0
-    gone: list[str] = []
-    for one in containers.listing(here):
-        if one.status in ("created", "exited") and wanted(one):
-            size = tree.disk_usage(here.folder(one.id))
-            try:
-                remove.remove(here, one.id)
-            except (Conflict, NotFound):  # somebody started it just now, or removed it
-                continue
-            freed += size
-            gone.append(one.id)
-    if gone:
-        print("Deleted Containers:", *gone, "", sep="\n")
-    print(f"Total reclaimed space: {units.show_bytes(freed)}")
-    return 0
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -150,15 +121,4 @@ COMMANDS: tuple[Command, ...] = (
     Command("unpause", "CONTAINER [CONTAINER...]", "Let paused containers go on.", _unpause,
             at_least=1, at_most=-1,
             examples=("pyctr unpause web",)),
-    Command(
-        "container prune",
-        "",
-        "Remove all containers that do not run.",
-        _prune,
-        (
-            option("-f --force", "Do not ask"),
-            several("--filter", "label=KEY[=VALUE]", "Only those that fit", read=filter_pair),
-        ),
-        examples=("pyctr container prune --force",),
-    ),
 )  # fmt: skip

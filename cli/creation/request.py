@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from cli.creation import general, isolation, limits, naming, readers, supervision
-from cli.options import Option, Parsed, several
+from cli.creation import general, isolation, limits, naming, places, supervision
+from cli.options import Option, Parsed
 from cli.shared import EXPLAIN
 from engine.create import CreateRequest
 from engine.settings import Settings
-from volumes.requests import parse_from, parse_mount, parse_tmpfs
-
-_VOLUMES: tuple[Option, ...] = (
-    several("-v --volume", "VOLUME:PATH", "Mount a volume (/path, name:/path) or a host folder"
-            " (/host:/path); :ro makes it read-only", read=readers.volume),
-    several("--mount", "SPEC", "The same in words: type=volume|bind|tmpfs,source=FROM,target=PATH",
-            read=parse_mount),
-    several("--tmpfs", "PATH[:OPTIONS]", "Mount a tmpfs", read=parse_tmpfs),
-    several("--volumes-from", "CONTAINER[:ro]", "Mount all volumes of another container",
-            read=parse_from),
-)  # fmt: skip
 
 GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
-    ("Volumes", _VOLUMES),
+    ("Volumes", places.OPTIONS),
     ("The program", general.OPTIONS),
     ("Network and names", naming.OPTIONS),
     ("Limits", limits.OPTIONS),
@@ -35,7 +24,7 @@ def request(parsed: Parsed) -> CreateRequest:
     """What the command line asks for. UsageError for combinations that cannot be."""
     image, *command = parsed.words
     decided: dict[str, object] = {}
-    for section in (general, naming, limits, isolation, supervision):
+    for section in (places, general, naming, limits, isolation, supervision):
         decided |= section.settings(parsed)
     entrypoint = parsed.entrypoint
     return CreateRequest(

@@ -1,4 +1,4 @@
-"""Command lines and templates are read exactly, or refused by name."""
+"""Command lines are read exactly, or refused by name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli import commands, options, templates
+from cli import commands, options
 from cli.errors import UsageError
 from cli.options import Command, option, parse
 
@@ -85,59 +85,3 @@ def test_every_command_can_explain_itself() -> None:
             keys = [name for one in command.options for name in one.names]
             assert len(keys) == len(set(keys)), f"{noun} {verb}: a flag stands twice"
             assert max(map(len, text.splitlines())) <= 100
-
-
-VALUE = {
-    "Name": "/web",
-    "State": {"Running": True, "Pid": 7},
-    "Mounts": [{"Type": "volume", "Name": "a"}, {"Type": "bind", "Name": "b"}],
-    "Labels": {"x": "1", "y.z": "2"},
-    "None": None,
-}
-
-
-@pytest.mark.parametrize(
-    ("template", "text"),
-    [
-        ("{{.Name}}", "/web"),
-        ("{{.State.Running}} {{.State.Pid}}", "true 7"),
-        ("{{json .State}}", '{"Running":true,"Pid":7}'),
-        ("{{range .Mounts}}{{.Name}},{{end}}", "a,b,"),
-        ('{{range .Mounts}}{{if eq .Type "bind"}}{{.Name}}{{end}}{{end}}', "b"),
-        ('{{range .Mounts}}{{if eq .Type "x"}}x{{else if eq .Name "a"}}A{{else}}-{{end}}{{end}}',
-         "A-"),
-        ("{{range $k, $v := .Labels}}{{$k}}={{$v}} {{end}}", "x=1 y.z=2 "),
-        ('{{index .Labels "y.z"}}', "2"),
-        ("{{(index .Mounts 0).Name}}", "a"),
-        ("{{len .Mounts}}", "2"),
-        ("{{.None}}", "<no value>"),
-        ("{{with .State}}{{.Pid}}{{end}}", "7"),
-        ("{{upper .Name | lower}}", "/web"),
-        ("a {{- .Name -}} b", "a/webb"),
-        ("{{if not .State.Running}}x{{else}}y{{end}}", "y"),
-        ("{{println .Name}}", "/web\n"),
-        ("{{/* a comment */}}x", "x"),
-        ("{{.Mounts}}", "[map[Name:a Type:volume] map[Name:b Type:bind]]"),
-    ],
-)  # fmt: skip
-def test_templates(template: str, text: str) -> None:
-    assert templates.render(template, VALUE) == text
-
-
-@pytest.mark.parametrize(
-    "template",
-    ["{{.Nope}}", "{{", "{{end}}", "{{if .Name}}", "{{frob .Name}}", "{{.Name.X}}", '{{"x}}',
-     "{{}}",
-     "{{(.Name}}", "{{$x}}", "{{index .Mounts 9}}", "{{len}}", "{{.Name .Name}}"],
-)  # fmt: skip
-def test_what_a_template_cannot_say_is_refused(template: str) -> None:
-    with pytest.raises(UsageError, match="invalid format"):
-        templates.render(template, VALUE)
-
-
-@given(st.text(alphabet='{}. $"()|rangeifdx', max_size=30))
-def test_any_template_is_rendered_or_refused(template: str) -> None:
-    try:
-        templates.render(template, VALUE)
-    except UsageError:
-        return

@@ -321,7 +321,8 @@ def test_everything_about_a_container(pyctr: Pyctr) -> None:
     (mount,) = shown["Mounts"]
     assert (mount["Type"], mount["Name"], mount["RW"]) == ("volume", "vol", False)
     assert pyctr.out("inspect", "-f", "{{json .State.Running}}", "c") == "false"
-    assert "there is no field .Nope" in pyctr("inspect", "-f", "{{.Nope}}", "c", code=125).stderr
+    said = pyctr("inspect", "-f", "{{.Nope}}", "c", code=1).stderr
+    assert 'map has no entry for key "Nope"' in said
     assert "no such object" in pyctr("inspect", "nope", code=1).stderr
 
 

@@ -1,100 +1,211 @@
-"""What is done to a container, and what happens to it, is told in order with Docker's words."""
+"""Events: many writers, a file that begins anew, readers that miss nothing."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
+import threading
 import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine import events, history
+from engine.home import Home
+from kernel import quickjson, trace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-    from tests.conftest import Pyctr
+    from engine.history import Event
 
 
-def told(pyctr: Pyctr, name: str) -> list[tuple[str, dict[str, Any]]]:
-    """(action, attributes without the usual ones) of each event of a container."""
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(str(tmp_path), str(tmp_path / "run"))
+
+
+def emit(home: Home, action: str, identity: str = "x") -> None:
+    events.emit(home, "container", action, identity, {"name": "c"})
+
+
+def in_child(action: Callable[[], object]) -> int:
+    """Does something in a process of its own; returns its pid."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            action()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return pid
+
+
+def past(home: Home) -> list[Event]:
+    return [one for one in history.read(home, since=0, until=time.time_ns()) if one is not None]
+
+
+def files(home: Home) -> list[str]:
+    return sorted(name for name in os.listdir(home.root) if name.startswith("events"))
+
+
+def test_what_is_told_is_read_again(home: Home) -> None:
+    before = time.time_ns()
+    events.emit(home, "volume", "create", "data", {"driver": "local", "é": '"\n'})
+    (one,) = past(home)
+    assert (one.kind, one.action, one.identity) == ("volume", "create", "data")
+    assert one.attributes == {"driver": "local", "é": '"\n'}
+    assert before <= one.moment <= time.time_ns()
+
+
+def test_only_what_is_between_two_moments_is_read(home: Home) -> None:
+    emit(home, "one")
+    middle = time.time_ns()
+    emit(home, "two")
+    end = time.time_ns()
+    emit(home, "three")
+    found = [one for one in history.read(home, since=middle, until=end) if one is not None]
+    assert [one.action for one in found] == ["two"]
+
+
+def test_a_line_that_a_crash_cut_off_costs_only_itself(home: Home) -> None:
+    emit(home, "one")
+    with open(events.path(home), "a") as file:
+        file.write('{"Type": "container", "Act')
+    emit(home, "two")
+    with open(events.path(home), "a") as file:
+        file.write("\n{}\n[]\nnonsense\n")
+    emit(home, "three")
+    assert [one.action for one in past(home)] == ["one", "two", "three"]
+
+
+@given(st.binary(max_size=60))
+def test_any_line_is_an_event_or_none(line: bytes) -> None:
+    history.parse(line)
+    history.parse(b'{"Type": "x", "Action": ' + line + b"}")
+
+
+def test_a_full_disk_stops_nothing(home: Home) -> None:
+    os.mkdir(events.path(home))  # what cannot be opened for writing
+    emit(home, "one")
+
+
+def test_the_file_begins_anew_and_one_old_file_is_kept(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "LARGEST", 2000)
+    for number in range(200):
+        emit(home, str(number))
+    assert files(home) == ["events.log", "events.log.1"]
+    assert all(os.path.getsize(f"{home.root}/{name}") < 2400 for name in files(home))
+    kept = [int(one.action) for one in past(home)]
+    assert len(kept) > 20 and kept == list(range(200))[-len(kept) :]
+
+
+def test_many_writers_and_rotations_lose_nothing_for_a_reader(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "LARGEST", 20_000)
+    writers, each = 6, 150
+    seen: list[str] = []
+    lost: list[bool] = []
+    begun = threading.Event()
+
+    def follow() -> None:
+        for one in history.read(home, on_loss=lambda: lost.append(True)):
+            begun.set()
+            if one is not None:
+                seen.append(one.action)
+                if len(seen) == writers * each:
+                    return
+
+    reader = threading.Thread(target=follow, daemon=True)
+    reader.start()
+    assert begun.wait(10)
+
+    def write(writer: int) -> None:
+        for number in range(each):
+            emit(home, f"{writer}-{number}")
+            if number % 10 == 0:
+                time.sleep(0.001)  # the reader shares this machine
+
+    children = [in_child(lambda writer=writer: write(writer)) for writer in range(writers)]  # type: ignore[misc]
+    assert all(os.waitpid(pid, 0)[1] == 0 for pid in children)
+    reader.join(60)
+    assert not reader.is_alive(), f"{len(seen)} of {writers * each} events came"
+    assert not lost
+    assert sorted(seen) == sorted(f"{w}-{n}" for w in range(writers) for n in range(each))
+    for writer in range(writers):
+        own = [one for one in seen if one.startswith(f"{writer}-")]
+        assert own == [f"{writer}-{number}" for number in range(each)], "in order"
+
+
+@pytest.mark.parametrize("point", ["begun", "kept"])
+def test_a_kill_during_a_rotation_loses_nothing(
+    home: Home, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    monkeypatch.setattr(events, "LARGEST", 1000)
+    count = 0
+    while not os.path.exists(events.path(home)) or os.path.getsize(events.path(home)) < 1000:
+        emit(home, str(count))
+        count += 1
+
+    def killed() -> None:
+        trace.arm("kill", f"engine.rotation.{point}")
+        emit(home, "never")
+
+    assert os.waitpid(in_child(killed), 0)[1] == signal.SIGKILL
+    assert [one.action for one in past(home)] == list(map(str, range(count)))
+    emit(home, "after")
+    assert [one.action for one in past(home)] == [*map(str, range(count)), "after"]
+    assert files(home) == ["events.log", "events.log.1"]
+
+
+def test_a_reader_that_stood_still_for_too_long_is_told(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "LARGEST", 1000)
+    emit(home, "first")
+    lost: list[bool] = []
+    reader: Iterator[Event | None] = history.read(home, on_loss=lambda: lost.append(True))
+    assert next(reader) is None
+    emit(home, "seen")
+    for number in range(100):
+        emit(home, str(number))
     found = []
-    with open(f"{pyctr.root}/events.log") as file:
-        for line in file:
-            event = json.loads(line)
-            assert event["Type"] == "container" and len(event["Actor"]["ID"]) == 64
-            attributes = event["Actor"]["Attributes"]
-            if attributes.pop("name") == name:
-                assert attributes.pop("image")
-                found.append((event["Action"], attributes))
-    return found
+    for one in reader:
+        if one is None:
+            break
+        found.append(one.action)
+    assert found[0] == "seen" and found[-1] == "99"
+    assert lost, "whole files went by"
+    assert len(found) < 101
 
 
-def actions(pyctr: Pyctr, name: str) -> list[str]:
-    return [action for action, _ in told(pyctr, name)]
+def test_a_reader_wakes_up_for_each_event_and_at_its_end(home: Home) -> None:
+    until = time.time_ns() + 2 * 10**9
+    timer = threading.Timer(0.2, lambda: emit(home, "later"))
+    timer.start()
+    found = [one.action for one in history.read(home, until=until) if one is not None]
+    assert found == ["later"]
+    assert time.time_ns() >= until
 
 
-def test_a_whole_life_is_told_in_order(pyctr: Pyctr) -> None:
-    pyctr("create", "--name", "old", "-l", "role=db", "base", "sleep", "1000")
-    pyctr("rename", "old", "c")
-    pyctr("start", "c")
-    pyctr("exec", "c", "sh", "-c", "exit 5", code=5)
-    pyctr("pause", "c")
-    pyctr("unpause", "c")
-    pyctr("top", "c")
-    pyctr("commit", "-m", "as it is", "c", "image")
-    subprocess.run(pyctr.argv("export", "c"), stdout=subprocess.DEVNULL, check=True)
-    pyctr("stop", "-t", "0", "c")
-    pyctr("restart", "c")
-    pyctr("kill", "c")
-    pyctr("rm", "c")
-    assert actions(pyctr, "old") == ["create"]
-    assert actions(pyctr, "c") == [
-        "rename", "start", "exec_create: sh -c exit 5", "exec_start: sh -c exit 5", "exec_die",
-        "pause", "unpause", "top", "commit", "export", "kill", "kill", "die", "stop", "start",
-        "restart", "kill", "die", "destroy",
-    ]  # fmt: skip
-    events = dict(told(pyctr, "c"))
-    assert all(attributes["role"] == "db" for attributes in events.values())
-    assert events["rename"]["oldName"] == "/old"
-    assert events["exec_die"]["exitCode"] == "5"
-    assert events["exec_die"]["execID"] == events["exec_start: sh -c exit 5"]["execID"]
-    assert events["commit"]["comment"] == "as it is"
-    signals = [own["signal"] for action, own in told(pyctr, "c") if action == "kill"]
-    assert signals == ["15", "9", "9"]
-    assert events["die"]["exitCode"] == "137"
+def test_a_host_without_inotify_is_looked_at_now_and_then(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left() -> None:
+        raise OSError(24, "too many")
+
+    monkeypatch.setattr("kernel.inotify.Watch", none_left)
+    reader = history.read(home)
+    assert next(reader) is None
+    emit(home, "one")
+    assert next(one for one in reader if one is not None).action == "one"
 
 
-def test_run_attaches_and_rm_removes(pyctr: Pyctr) -> None:
-    pyctr("run", "--rm", "--name", "c", "base", "sh", "-c", "exit 3", code=3)
-    assert actions(pyctr, "c") == ["create", "attach", "start", "die", "destroy"]
-    assert dict(told(pyctr, "c"))["die"] == {"exitCode": "3"}
-
-
-def test_a_policys_start_is_no_restart_by_a_person(pyctr: Pyctr) -> None:
-    pyctr("run", "-d", "--name", "c", "--restart", "on-failure:1", "base", "false")
-    deadline = time.monotonic() + 60
-    while actions(pyctr, "c").count("die") < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    assert actions(pyctr, "c") == ["create", "start", "die", "start", "die"]
-
-
-def test_too_much_memory_is_told_before_the_end(pyctr: Pyctr) -> None:
-    pyctr("run", "-d", "--name", "c", "-m", "16m", "base", "tail", "/dev/zero")
-    pyctr("wait", "c")
-    assert actions(pyctr, "c")[-2:] == ["oom", "die"]
-
-
-def test_the_end_of_a_container_whose_monitor_was_killed_is_told(pyctr: Pyctr) -> None:
-    pyctr("run", "-d", "--name", "c", "base", "sleep", "1000")
-    pid = pyctr.out("inspect", "-f", "{{.State.Pid}}", "c")
-    with open(f"/proc/{pid}/stat") as stat:
-        os.kill(int(stat.read().rpartition(")")[2].split()[1]), signal.SIGKILL)
-    pyctr("wait", "c")
-    assert told(pyctr, "c")[-1] == ("die", {"exitCode": "137"})
-
-
-def test_a_full_disk_stops_nothing(pyctr: Pyctr) -> None:
-    os.symlink("/dev/full", f"{pyctr.root}/events.log")
-    assert pyctr.out("run", "--rm", "base", "echo", "x") == "x"
-    os.unlink(f"{pyctr.root}/events.log")
+def test_the_first_line_of_a_later_file_is_no_event() -> None:
+    assert history.parse(quickjson.dumps({"File": 3}).encode()) is None
