@@ -103,7 +103,9 @@ def parse(command: Command, argv: Sequence[str]) -> Parsed:
     """Reads a command line without the command's name. UsageError names the word at fault."""
     by_name = {name: one for one in (*command.options, HELP) for name in one.names}
     values: dict[str, Any] = {
-        one.key: ([] if one.kind == "list" else False if one.kind == "flag" else one.default)
+        one.key: (
+            [] if one.kind == "list" else bool(one.default) if one.kind == "flag" else one.default
+        )
         for one in by_name.values()
     }
     words: list[str] = []

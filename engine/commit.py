@@ -61,7 +61,7 @@ def commit(
 
 def freeze_while_attached(home: Home, container: Container) -> Session:
     """Asks the monitor to freeze the container as long as the session lasts, even if we die."""
-    session = start.attach(home, container, stdin=False, output=False)
+    session = start.attach(home, container)
     session.connection.sendall(wire.message(wire.FREEZE, True))
     while chunk := session.connection.recv(4096):
         for kind, _ in session.reader.feed(chunk):

@@ -20,7 +20,7 @@ class Settings(Record):
     "shareable" or "container:<id>". ``health`` has the fields of an image's Healthcheck (times in
     nanoseconds). ``restart`` is no, on-failure, always or unless-stopped. ``args`` is the whole
     command line, entrypoint included; ``path_length`` says how many of its words are the
-    entrypoint.
+    entrypoint. ``attach`` are the streams that whoever made it wanted for themselves.
     """
 
     args: tuple[str, ...]
@@ -86,6 +86,11 @@ class Settings(Record):
     health: dict[str, Any] = {}  # noqa: RUF012 - a frozen record's default
     log_driver: str = "json-file"
     log_opts: dict[str, str] = {}  # noqa: RUF012 - a frozen record's default
+
+    @property
+    def stdin_once(self) -> bool:
+        """Docker's StdinOnce: standard input is there for those who attach, and ends with them."""
+        return self.stdin_open and "stdin" in self.attach
 
 
 def encode(settings: Settings) -> str:

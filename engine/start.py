@@ -37,15 +37,15 @@ def start(
     container: Container,
     *,
     stdin: bool = False,
-    output: bool = False,
+    output: tuple[str, ...] = (),
     console: tuple[int, int] = (0, 0),
     on_line: Callable[[str], None] | None = None,
 ) -> Session:
     """Starts a container that does not run; returns the session of its first client.
 
-    ``stdin`` and ``output`` say which streams the session serves. ``on_line`` is told each step
-    of the plan as it is performed (--explain). ContainerConflict if it runs already; errors of
-    the plan name the step that failed, with Docker's exit codes 126 and 127.
+    ``stdin`` and ``output`` (of stdout, stderr) say which streams the session serves. ``on_line``
+    is told each step of the plan as it is performed (--explain). ContainerConflict if it runs
+    already; errors of the plan name the step that failed, with Docker's exit codes 126 and 127.
     """
     if not os.path.isdir(home.folder(container.id)):
         raise ContainerConflict(
@@ -134,16 +134,36 @@ def outline(home: Home, container: Container) -> list[str]:
     return [explain.line(i, len(plan.steps), step, 0) for i, step in enumerate(plan.steps)]
 
 
-def attach(home: Home, container: Container, *, stdin: bool, output: bool) -> Session:
-    """A further client of a running container."""
+def attach(
+    home: Home, container: Container, *, stdin: bool = False, output: tuple[str, ...] = ()
+) -> Session:
+    """A further client of a running container, for the streams it names, or just for its end.
+
+    ContainerConflict if there are no streams to be had: it is stopped, paused or restarting.
+    """
+    if stdin or output:
+        _require_streams(container)
     containers.require_running(container)
     try:
         connection = sockets.connect(f"{home.run_folder(container.id)}/attach.sock")
+        connection.sendall(wire.message(wire.ATTACH, {"stdin": stdin, "output": output}))
     except OSError as error:
         raise EngineError(
             f"cannot attach to container {container.name}",
             f"its monitor does not answer: {error.strerror}",
             exit_code=1,
         ) from None
-    connection.sendall(wire.message(wire.ATTACH, {"stdin": stdin, "output": output}))
     return Session(connection, wire.Reader())
+
+
+def _require_streams(container: Container) -> None:
+    name, status = container.name, container.status
+    if status == "restarting":
+        why, hint = "it is restarting", "wait until it runs"
+    elif not containers.is_running(container):
+        why, hint = "it is stopped", f"start it first: pyctr start {name}"
+    elif status == "paused":
+        why, hint = "it is paused", f"unpause it first: pyctr unpause {name}"
+    else:
+        return
+    raise ContainerConflict(f"cannot attach to container {name}", why, hint)

@@ -98,7 +98,7 @@ def wait(home: Home, text: str) -> int:
     container = reconcile.find(home, text)
     if container.status in containers.ALIVE:  # also when it has ended, but not on record yet
         try:
-            session = start.attach(home, container, stdin=False, output=False)
+            session = start.attach(home, container)
             return attach.follow(session, attach.Streams())
         except (EngineError, ConnectionError):
             _settled(home, container)

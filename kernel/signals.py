@@ -11,18 +11,26 @@ from _signal import (
     SIG_DFL,
     SIG_IGN,
     SIG_SETMASK,
+    SIGALRM,
+    SIGBUS,
     SIGCHLD,
     SIGCONT,
+    SIGFPE,
     SIGHUP,
+    SIGILL,
     SIGINT,
     SIGKILL,
     SIGPIPE,
     SIGQUIT,
+    SIGSEGV,
     SIGSTOP,
+    SIGSYS,
     SIGTERM,
+    SIGTRAP,
     SIGTSTP,
     SIGTTIN,
     SIGTTOU,
+    SIGURG,
     SIGUSR1,
     SIGUSR2,
     SIGWINCH,
@@ -33,10 +41,11 @@ from _signal import (
 )
 
 __all__ = [
-    "SIGCHLD", "SIGCONT", "SIGHUP", "SIGINT", "SIGKILL", "SIGPIPE", "SIGQUIT", "SIGSTOP",
-    "SIGTERM", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGXFSZ",
-    "SIG_BLOCK", "SIG_DFL", "SIG_IGN", "SIG_SETMASK", "name", "number", "pthread_sigmask",
-    "set_wakeup_fd", "signal",
+    "SIGALRM", "SIGBUS", "SIGCHLD", "SIGCONT", "SIGFPE", "SIGHUP", "SIGILL", "SIGINT", "SIGKILL",
+    "SIGPIPE", "SIGQUIT", "SIGSEGV", "SIGSTOP", "SIGSYS", "SIGTERM", "SIGTRAP", "SIGTSTP",
+    "SIGTTIN", "SIGTTOU", "SIGURG", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGXFSZ", "SIG_BLOCK",
+    "SIG_DFL", "SIG_IGN", "SIG_SETMASK", "name", "number", "pthread_sigmask", "set_wakeup_fd",
+    "signal",
 ]  # fmt: skip
 
 

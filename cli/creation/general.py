@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cli.creation import readers
+from cli.errors import UsageError
 from cli.options import Option, Parsed, option, several, value
 
 TYPE_CHECKING = False
@@ -13,6 +14,8 @@ OPTIONS: tuple[Option, ...] = (
     value("--name", "NAME", "Name the container"),
     option("-i --interactive", "Keep standard input open"),
     option("-t --tty", "Give it a terminal"),
+    several("-a --attach", "STREAM", "Attach to stdin, stdout or stderr only",
+            read=readers.stream),
     option("--rm", "Remove the container and its anonymous volumes when it ends"),
     several("-e --env", "NAME=VALUE", "Set an environment variable", read=readers.env),
     several("--env-file", "FILE", "Read environment variables from a file"),
@@ -29,6 +32,17 @@ OPTIONS: tuple[Option, ...] = (
 )  # fmt: skip
 
 
+def attached(parsed: Parsed) -> tuple[str, ...]:
+    """The streams that the command wants for itself: those of -a, otherwise all that there are."""
+    if parsed.values.get("detach"):
+        if parsed.attach:
+            raise UsageError("conflicting options: --attach and --detach")
+        return ()
+    if parsed.attach:
+        return tuple(name for name in readers.STREAMS if name in parsed.attach)
+    return readers.STREAMS if parsed.interactive else readers.STREAMS[1:]
+
+
 def settings(parsed: Parsed) -> dict[str, Any]:
     """The settings that these flags decide."""
     env = [entry for path in parsed.env_file for entry in readers.env_file(path)]
@@ -39,6 +53,7 @@ def settings(parsed: Parsed) -> dict[str, Any]:
         "group_add": tuple(parsed.group_add),
         "tty": parsed.tty,
         "stdin_open": parsed.interactive,
+        "attach": attached(parsed),
         "auto_remove": parsed.rm,
         "labels": dict(parsed.label),
         "stop_signal": parsed.stop_signal,
