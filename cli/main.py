@@ -48,6 +48,7 @@ _COMMON = ("run", "create", "start", "stop", "restart", "rm", "ps", "logs", "exe
 
 def run() -> None:
     """The console command. Never returns."""
+    _open_standard_streams()
     code = 1
     # Bytes that are no text (PEP 383) leave as they came.
     sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
@@ -66,6 +67,17 @@ def run() -> None:
         finally:
             if sys.exc_info()[0] is None:
                 os._exit(code)
+
+
+def _open_standard_streams() -> None:
+    """Those that the caller closed lead to /dev/null: another file must not take their numbers."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)
 
 
 def main(argv: list[str]) -> int:

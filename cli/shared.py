@@ -9,6 +9,7 @@ from cli.creation.readers import seconds
 from cli.errors import UsageError
 from cli.main import tell
 from cli.options import option, several, value
+from engine import detach
 from kernel.errors import PyctrError
 
 TYPE_CHECKING = False
@@ -59,6 +60,13 @@ def need_terminal() -> None:
         )
 
 
+def left(code: int) -> int:
+    """Says that the person left with the detach keys; the exit code, which Docker's commands
+    do not agree about."""
+    print("read escape sequence", file=sys.stderr)
+    return code
+
+
 def agreed(question: str, force: bool) -> bool:
     """Whether the person wants what cannot be undone."""
     if force:
@@ -82,6 +90,14 @@ FILTER = several(
 
 TIME = value(
     "-t --time", "SECONDS", "Patience before it is killed; -1 waits for ever", read=seconds
+)
+
+DETACH_KEYS = value(
+    "--detach-keys",
+    "KEYS",
+    "The keys that leave a terminal and the program running, for example ctrl-x,x",
+    read=detach.parse,
+    default=detach.DEFAULT,
 )
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import select
 
 from engine import attach, compose, containers, events, reconcile, rights, stop, views
 from engine.create import merged_env
 from engine.errors import ContainerConflict, EngineError
-from kernel import process, trace
+from kernel import process, signals, terminals, trace
 from kernel.errors import PyctrError
+from kernel.paths import keep_only
 from kernel.record import Record
 from runtime import explain, join
+from runtime.steps import reset_signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,6 +53,7 @@ def execute(
 ) -> int:
     """Runs a command in a container and returns its exit code (0 at once if detached).
 
+    attach.DETACHED if the person left its terminal with the detach keys; then it goes on.
     ContainerConflict if the container does not run; exit codes 126 and 127 as for a start.
     """
     container = containers.require_unpaused(reconcile.find(home, text))
@@ -144,13 +148,26 @@ def _pipes(request: ExecRequest) -> tuple[list[int], tuple[int, int, int] | None
 
 def _serve(started: Started, request: ExecRequest, streams: Streams, ours: list[int]) -> int:
     pidfd = process.pidfd_open(started.pid)
-    streams.send_signal = lambda number: stop.send(pidfd, number)
+
+    def send(number: int) -> bool:
+        stop.send(pidfd, number)
+        return True
+
+    # A stopped program could not be interrupted, and would have nobody to make it go on.
+    job_control = (signals.SIGTSTP, signals.SIGCONT)
+    streams.proxied = tuple(number for number in streams.proxied if number not in job_control)
+    streams.send_signal = send
     resize = None
-    if started.console >= 0:
-        outputs, target = {started.console: 1}, started.console
+    console = started.console
+    if console >= 0:
+        terminals.open_peer(console)  # as for a container: it must not hang up for a while
+        outputs, target = {console: 1}, console
 
         def resize(size: tuple[int, int]) -> None:
-            _resize(started.console, size)
+            try:
+                terminals.set_size(console, *size)
+            except OSError:  # EIO: the program has just ended
+                return
 
     else:
         outputs, target = {ours[1]: 1, ours[2]: 2}, ours[0]
@@ -158,14 +175,32 @@ def _serve(started: Started, request: ExecRequest, streams: Streams, ours: list[
     for fd in {target, *outputs} - {-1}:
         os.set_blocking(fd, False)
     if not attach.relay(outputs, target, streams, resize, pidfd):
+        _leave(console, pidfd)
         return attach.DETACHED
     code = os.waitstatus_to_exitcode(os.waitpid(started.pid, 0)[1])
     return 128 - code if code < 0 else code
 
 
-def _resize(terminal: int, size: tuple[int, int]) -> None:
-    import fcntl
-    import struct
+def _leave(console: int, pidfd: int) -> None:
+    """A process that keeps a program's terminal open and takes its output until it ends.
 
-    columns, rows = size
-    fcntl.ioctl(terminal, 0x5414, struct.pack("HHHH", rows, columns, 0, 0))  # TIOCSWINSZ
+    Without it the end of the command would hang up the terminal, and with it the program.
+    """
+    if os.fork():
+        return
+    try:
+        os.setsid()
+        os.chdir("/")
+        reset_signals()
+        keep_only({console, terminals.open_peer(console), pidfd})
+        process.set_name("pyctr:exec")
+        poll = select.poll()
+        for fd in (console, pidfd):
+            poll.register(fd, select.POLLIN)
+        while not any(fd == pidfd for fd, _ in poll.poll()):
+            try:
+                os.read(console, 1 << 16)
+            except BlockingIOError:
+                continue
+    finally:
+        os._exit(0)

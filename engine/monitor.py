@@ -25,7 +25,7 @@ from engine.errors import ContainerNotFound
 from engine.hub import Client, Hub
 from kernel import process, signals, sockets, trace, tree
 from kernel.errors import PyctrError
-from kernel.paths import close_range
+from kernel.paths import keep_only
 from runtime import cgroups
 from runtime.launch import Started, launch
 
@@ -54,7 +54,7 @@ def main(
     client: socket,
     *,
     stdin: bool,
-    output: bool,
+    output: tuple[str, ...],
     steps: bool,
 ) -> None:
     """The forked monitor's whole life. Never returns.
@@ -78,7 +78,8 @@ def main(
         ):
             signals.signal(number, signals.SIG_IGN)
         signals.set_wakeup_fd(-1)
-        _Monitor(home, container, plan, Client(client, stdin=stdin, output=output)).run(steps)
+        first = Client(client, home.folder(container.id), stdin=stdin, output=output)
+        _Monitor(home, container, plan, first).run(steps)
         code = 0
     except BaseException:
         _leave_note(home, container)
@@ -102,7 +103,7 @@ class _Monitor:
         self.home = home
         self.container = container
         self.plan = plan
-        self.hub = Hub(client, self._freeze)
+        self.hub = Hub(client, self._freeze, once=container.settings.stdin_once)
         self.code = 0  # of the last end
         self.pause = 0.0  # before the last start by the policy
         self.began = 0.0  # of the last start (time.monotonic)
@@ -115,7 +116,7 @@ class _Monitor:
 
         def told(index: int, nanoseconds: int) -> None:
             first.tell(wire.message(wire.STEP, [index, nanoseconds]))
-            self.hub.flush(first)
+            first.flush()
 
         try:
             begun = self._launch(told if steps else None, restarts=0, stopped=0)
@@ -209,27 +210,14 @@ class _Monitor:
         if os.path.lexists(path):
             os.unlink(path)
         self.hub.listener = sockets.listen(path)
-        self._let_go({self.hub.listener.fileno(), *self.hub.descriptors, *self.hub.clients})
+        self.home.close()
+        keep_only({self.hub.listener.fileno(), *self.hub.descriptors, *self.hub.clients})
         process.set_name(f"pyctr:{self.container.short_id}"[:15])
         path = logopts.path(self.home, self.container)
         if path:
             settings = self.container.settings
             attributes = logopts.attributes(self.container) if settings.log_opts else {}
             self.hub.log = logs.Writer(path, logopts.of(settings), attributes)
-
-    def _let_go(self, kept: set[int]) -> None:
-        """Closes every descriptor that came from the command, and points stdio nowhere."""
-        null = os.open("/dev/null", os.O_RDWR)
-        for fd in (0, 1, 2):
-            if fd not in kept:
-                os.dup2(null, fd)
-        self.home.close()
-        below = 3
-        for fd in sorted(fd for fd in kept if fd > 2):
-            if fd > below:
-                close_range(below, fd - 1)
-            below = fd + 1
-        close_range(below)
 
     # -- the middle ------------------------------------------------------------------------
 

@@ -23,7 +23,8 @@ class Settings(Record):
     no, on-failure, always or unless-stopped. ``args`` is the whole command line, entrypoint
     included; ``path_length`` says how many of its words are the entrypoint. ``binds``, ``volumes``
     (-v with and without a source), ``mounts``, ``tmpfs`` and ``volumes_from`` tell what was asked
-    for, as `inspect` shows it; what became of it is in the table of mounts.
+    for, as `inspect` shows it; what became of it is in the table of mounts. ``attach`` are the
+    streams that whoever made it wanted for themselves.
     """
 
     args: tuple[str, ...]
@@ -96,6 +97,11 @@ class Settings(Record):
     mounts: tuple[Any, ...] = ()
     tmpfs: dict[str, str] = {}  # noqa: RUF012 - a frozen record's default
     volumes_from: tuple[str, ...] = ()
+
+    @property
+    def stdin_once(self) -> bool:
+        """Docker's StdinOnce: standard input is there for those who attach, and ends with them."""
+        return self.stdin_open and "stdin" in self.attach
 
 
 def encode(settings: Settings) -> str:

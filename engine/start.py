@@ -40,7 +40,7 @@ def start(
     container: Container,
     *,
     stdin: bool = False,
-    output: bool = False,
+    output: tuple[str, ...] = (),
     console: tuple[int, int] = (0, 0),
     on_line: Callable[[str], None] | None = None,
 ) -> Session:
@@ -89,7 +89,7 @@ def _fork(
     console: tuple[int, int],
     *,
     stdin: bool,
-    output: bool,
+    output: tuple[str, ...],
     steps: bool,
 ) -> tuple[Plan, Session]:
     """Makes the plan and the monitor that performs it."""
@@ -164,9 +164,17 @@ def outline(home: Home, container: Container) -> list[str]:
     return [explain.line(i, len(plan.steps), step, 0) for i, step in enumerate(plan.steps)]
 
 
-def attach(home: Home, container: Container, *, stdin: bool, output: bool) -> Session:
-    """A further client of a running container, or of one whose end is not on record yet."""
-    if container.status not in containers.ALIVE:
+def attach(
+    home: Home, container: Container, *, stdin: bool = False, output: tuple[str, ...] = ()
+) -> Session:
+    """A further client of a running container, or of one whose end is not on record yet.
+
+    It gets the streams it names, or just learns of the end. ContainerConflict if there are no
+    streams to be had: it is stopped, paused or restarting.
+    """
+    if stdin or output:
+        _require_streams(container)
+    elif container.status not in containers.ALIVE:
         containers.require_running(container)
     _attaching()
     try:
@@ -185,6 +193,19 @@ def attach(home: Home, container: Container, *, stdin: bool, output: bool) -> Se
         events.of_container(home, container, "attach")
     connection.sendall(wire.message(wire.ATTACH, {"stdin": stdin, "output": output}))
     return Session(connection, wire.Reader())
+
+
+def _require_streams(container: Container) -> None:
+    name, status = container.name, container.status
+    if status == "restarting":
+        why, hint = "it is restarting", "wait until it is running"
+    elif status == "paused":
+        why, hint = "it is paused", f"unpause it first: pyctr unpause {name}"
+    elif status not in containers.ALIVE:
+        why, hint = "it is stopped", f"start it first: pyctr start {name}"
+    else:
+        return
+    raise ContainerConflict(f"cannot attach to container {name}", why, hint)
 
 
 def connect(home: Home, container: Container) -> socket:

@@ -57,7 +57,7 @@ class Still:
 
 def _frozen(home: Home, container: Container) -> Session:
     """A session with the monitor, which has frozen the container for it, or seen its end."""
-    session = start.attach(home, container, stdin=False, output=False)
+    session = start.attach(home, container)
     session.connection.sendall(wire.message(wire.FREEZE, True))
     while chunk := session.connection.recv(4096):
         for kind, _ in session.reader.feed(chunk):

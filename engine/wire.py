@@ -4,11 +4,12 @@ A frame is one byte of kind, four bytes of length (big endian), and the payload.
 are bytes as they come, so nothing is lost in binary data; everything else is one JSON value.
 
     to the monitor                        from the monitor
-    0 stdin      bytes; empty: the end    1 stdout    bytes
-    3 freeze     true or false            2 stderr    bytes
-    4 resize     [columns, rows]          3 frozen    true or false
-    5 attach     {"stdin": bool,          6 started   {"pid": int}
-                  "output": bool}         7 error     {what, why, hint, path, errno, exit_code}
+    0 stdin      bytes; empty: the end    0 stdin     empty: nobody reads it any more
+    3 freeze     true or false            1 stdout    bytes
+    4 resize     [columns, rows]          2 stderr    bytes
+    5 attach     {"stdin": bool,          3 frozen    true or false
+                  "output": ["stdout",    6 started   {"pid": int}
+                             "stderr"]}   7 error     {what, why, hint, path, errno, exit_code}
                                           8 exit      exit code
                                           9 step      [index, nanoseconds]
 """

@@ -171,6 +171,20 @@ def close_range(first: int, last: int = 0x7FFFFFFF, flags: int = 0) -> None:
     syscall("close_range", _NR_CLOSE_RANGE, first, last, flags)
 
 
+def keep_only(kept: set[int]) -> None:
+    """Closes all other descriptors; those of the standard streams lead to /dev/null instead."""
+    null = os.open("/dev/null", os.O_RDWR)
+    for fd in (0, 1, 2):
+        if fd not in kept:
+            os.dup2(null, fd)
+    below = 3
+    for fd in sorted(fd for fd in kept if fd > 2):
+        if fd > below:
+            close_range(below, fd - 1)
+        below = fd + 1
+    close_range(below)
+
+
 def fs_magic(fd: int) -> int:
     """The type of the file system that holds ``fd`` (statfs(2), f_type)."""
     buffer = (ctypes.c_long * 32)()

@@ -12,7 +12,7 @@ import errno
 import fcntl
 import os
 
-from kernel import mounts, namespaces, process, signals, sockets, trace
+from kernel import mounts, namespaces, process, signals, sockets, terminals, trace
 from kernel.paths import close_range, open_in_root
 from kernel.record import Record
 from runtime import capabilities, cgroups, programs, users
@@ -690,9 +690,7 @@ class AllocateConsole(Step):
 
 
 _TIOCSPTLCK = 0x40045431
-_TIOCGPTPEER = 0x5441
 _TIOCSCTTY = 0x540E
-_TIOCSWINSZ = 0x5414
 
 
 def open_peer(master: int, columns: int, rows: int) -> int:
@@ -700,9 +698,9 @@ def open_peer(master: int, columns: int, rows: int) -> int:
     import struct
 
     fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
-    peer = int(fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    peer = terminals.open_peer(master)
     if columns and rows:
-        fcntl.ioctl(master, _TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        terminals.set_size(master, columns, rows)
     return peer
 
 

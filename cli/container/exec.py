@@ -6,9 +6,9 @@ from cli import terminal
 from cli.creation import keyvalue, readers
 from cli.errors import UsageError
 from cli.options import Command, Parsed, option, several, value
-from cli.shared import EXPLAIN, explain, need_terminal
+from cli.shared import DETACH_KEYS, EXPLAIN, explain, left, need_terminal
 from engine import home
-from engine.attach import Streams
+from engine.attach import DETACHED, Streams
 
 
 def _exec(parsed: Parsed) -> int:
@@ -32,10 +32,13 @@ def _exec(parsed: Parsed) -> int:
         terminal.size(),
     )
     stdin = parsed.interactive and not parsed.detach
-    streams = Streams(stdin=0 if stdin else -1, tty=parsed.tty, size=terminal.size)
+    streams = Streams(
+        stdin=0 if stdin else -1, tty=parsed.tty, size=terminal.size, keys=parsed.detach_keys
+    )
     with terminal.Raw(0 if stdin and parsed.tty else -1):
         on_line = explain if parsed.explain else None
-        return execute(home.find(), word, wanted, streams, on_line)
+        code = execute(home.find(), word, wanted, streams, on_line)
+    return left(1) if code == DETACHED else code
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -52,6 +55,7 @@ COMMANDS: tuple[Command, ...] = (
             several("--env-file", "FILE", "Read environment variables from a file"),
             value("-w --workdir", "PATH", "Working folder inside", read=readers.working_dir),
             value("-u --user", "USER[:GROUP]", "Run as this user", read=readers.user),
+            DETACH_KEYS,
             EXPLAIN,
         ),
         at_least=2,

@@ -5,10 +5,21 @@ from __future__ import annotations
 import sys
 
 from cli import terminal
-from cli.creation import request
+from cli.creation import general, request
 from cli.errors import UsageError
 from cli.options import Command, Parsed, option
-from cli.shared import EXPLAIN, TIME, each, explain, named, need_terminal, note, warn
+from cli.shared import (
+    DETACH_KEYS,
+    EXPLAIN,
+    TIME,
+    each,
+    explain,
+    left,
+    named,
+    need_terminal,
+    note,
+    warn,
+)
 from engine import attach, containers, create, events, home, reconcile, start, stop
 from engine.attach import Streams
 from kernel.errors import NotFound, PyctrError
@@ -18,6 +29,8 @@ if TYPE_CHECKING:
     from engine.containers import Container
     from engine.home import Home
     from engine.start import Session
+
+_BOTH = ("stdout", "stderr")
 
 
 def _make(here: Home, parsed: Parsed) -> Container:
@@ -57,7 +70,10 @@ def _create(parsed: Parsed) -> int:
 def _run(parsed: Parsed) -> int:
     if parsed.detach and parsed.rm and parsed.explain == "sh":
         raise UsageError("--explain=sh starts nothing", "leave --detach and --rm out")
-    if parsed.interactive and parsed.tty and not parsed.detach:
+    attached = general.attached(parsed)
+    stdin = parsed.interactive and "stdin" in attached
+    output = tuple(name for name in attached if name != "stdin")
+    if stdin and parsed.tty:
         need_terminal()
     here = home.find()
     made = _make(here, parsed)
@@ -65,7 +81,6 @@ def _run(parsed: Parsed) -> int:
         print(start.script(here, made), end="")
         explain(f"container {made.name} is made; the script starts it by hand")
         return 0
-    stdin = parsed.interactive and not parsed.detach
     session = None
     try:
         with terminal.Raw(0 if stdin and parsed.tty else -1):
@@ -73,37 +88,43 @@ def _run(parsed: Parsed) -> int:
                 here,
                 made,
                 stdin=stdin,
-                output=not parsed.detach,
+                output=output,
                 console=terminal.size(),
                 on_line=explain if parsed.explain else None,
             )
-            if parsed.detach:
+            if not output:
                 print(made.id)
+            if not attached:
                 return 0
-            return _follow(here, made, session, stdin=stdin)
+            streams = Streams(stdin=0 if stdin else -1, input_only=not output)
+            code = _follow(here, made, session, streams, parsed)
     except PyctrError:
         if session is None and parsed.rm:
             from engine.erase import erase_locked
 
             erase_locked(here, made, volumes="free")
         raise
+    return left(0) if code == attach.DETACHED else code
 
 
-def _follow(here: Home, one: Container, session: Session, *, stdin: bool) -> int:
-    """Relays until the container ends or the person detaches; the exit code."""
+def _follow(here: Home, one: Container, session: Session, streams: Streams, parsed: Parsed) -> int:
+    """Relays until the container ends; the exit code, or DETACHED."""
 
-    def send(number: int) -> None:
+    def send(number: int) -> bool:
         try:
             stop.kill(here, one.id, number)
-        except PyctrError:
-            return  # it has just ended
+        except PyctrError:  # it has just ended
+            return False
+        return True
 
-    streams = Streams(
-        stdin=0 if stdin else -1, tty=one.settings.tty, size=terminal.size, send_signal=send
-    )
+    streams.tty, streams.size = one.settings.tty, terminal.size
+    streams.keys = parsed.detach_keys
+    streams.send_signal = send if parsed.sig_proxy else None
     sys.stdout.flush()
     try:
         code = attach.follow(session, streams)
+    except BrokenPipeError:
+        raise
     except ConnectionError:
         fresh = containers.get(here, one.id)
         if fresh is not None and fresh.status == "exited":  # it had just recorded the end
@@ -114,7 +135,6 @@ def _follow(here: Home, one: Container, session: Session, *, stdin: bool) -> int
         return 137
     if code == attach.DETACHED:
         events.of_container(here, one, "detach")
-        return 0
     return code
 
 
@@ -136,26 +156,31 @@ def _start(parsed: Parsed) -> int:
         raise UsageError("only one container can be attached to", "", "leave -a and -i out")
     one = reconcile.find(here, parsed.words[0])
     stdin = parsed.interactive and one.settings.stdin_open
+    streams = Streams(stdin=0 if stdin else -1)
     with terminal.Raw(0 if stdin and one.settings.tty else -1):
         on_line = explain if parsed.explain else None
-        if containers.is_up(one):
-            session = start.attach(here, one, stdin=stdin, output=True)
+        if containers.is_running(one):
+            session = start.attach(here, one, stdin=stdin, output=_BOTH)
+            streams.redraw = True
         else:
             session = start.start(
-                here, one, stdin=stdin, output=True, console=terminal.size(), on_line=on_line
+                here, one, stdin=stdin, output=_BOTH, console=terminal.size(), on_line=on_line
             )
-        return _follow(here, one, session, stdin=stdin)
+        code = _follow(here, one, session, streams, parsed)
+    return left(0) if code == attach.DETACHED else code
 
 
 def _attach(parsed: Parsed) -> int:
     here = home.find()
     one = reconcile.find(here, parsed.words[0])
     stdin = one.settings.stdin_open and not parsed.no_stdin
-    if stdin and one.settings.tty:
+    if stdin and one.settings.tty and containers.is_running(one):
         need_terminal()
     with terminal.Raw(0 if stdin and one.settings.tty else -1):
-        session = start.attach(here, one, stdin=stdin, output=True)
-        return _follow(here, one, session, stdin=stdin)
+        session = start.attach(here, one, stdin=stdin, output=_BOTH)
+        streams = Streams(stdin=0 if stdin else -1, redraw=True)
+        code = _follow(here, one, session, streams, parsed)
+    return left(1) if code == attach.DETACHED else code
 
 
 def _restart(parsed: Parsed) -> int:
@@ -169,7 +194,16 @@ when the container is removed, is shared with --volumes-from, and is in no image
 stays as well, until `pyctr rm`: it can be started again with everything in it.
 """
 
-_RUN_ONLY = (option("-d --detach", "Leave it running and print its id"),)
+_SIG_PROXY = option(
+    "--sig-proxy",
+    "Pass signals on to the program, unless it has a terminal; =false keeps them for this command",
+    default=True,
+)
+_RUN_ONLY = (
+    option("-d --detach", "Leave it running and print its id"),
+    _SIG_PROXY,
+    DETACH_KEYS,
+)
 
 COMMANDS: tuple[Command, ...] = (
     Command(
@@ -211,6 +245,8 @@ COMMANDS: tuple[Command, ...] = (
         (
             option("-a --attach", "Show its output and leave with its exit code"),
             option("-i --interactive", "Attach standard input as well"),
+            _SIG_PROXY,
+            DETACH_KEYS,
             EXPLAIN,
         ),
         at_least=1,
@@ -222,10 +258,14 @@ COMMANDS: tuple[Command, ...] = (
         "CONTAINER",
         "Join the streams of a running container. Ctrl-P Ctrl-Q leaves it running.",
         _attach,
-        (option("--no-stdin", "Do not attach standard input"),),
+        (option("--no-stdin", "Do not attach standard input"), _SIG_PROXY, DETACH_KEYS),
         at_least=1,
         at_most=1,
-        examples=("pyctr attach --no-stdin web",),
+        examples=(
+            "pyctr attach web",
+            "pyctr attach --detach-keys ctrl-x,x web",
+            "pyctr attach --no-stdin --sig-proxy=false web",
+        ),
     ),
     Command(
         "restart",

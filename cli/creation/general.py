@@ -35,6 +35,8 @@ OPTIONS: tuple[Option, ...] = (
     value("--name", "NAME", "Name the container"),
     option("-i --interactive", "Keep standard input open"),
     option("-t --tty", "Give it a terminal"),
+    several("-a --attach", "STREAM", "Attach to stdin, stdout or stderr only",
+            read=readers.stream),
     option("--rm", "Remove the container and its anonymous volumes when it ends"),
     several("-e --env", "NAME=VALUE", "Set an environment variable", read=readers.env),
     several("--env-file", "FILE", "Read environment variables from a file"),
@@ -59,6 +61,17 @@ OPTIONS: tuple[Option, ...] = (
 )  # fmt: skip
 
 
+def attached(parsed: Parsed) -> tuple[str, ...]:
+    """The streams that the command wants for itself: those of -a, otherwise all that there are."""
+    if parsed.values.get("detach"):
+        if parsed.attach:
+            raise UsageError("conflicting options: --attach and --detach")
+        return ()
+    if parsed.attach:
+        return tuple(name for name in readers.STREAMS if name in parsed.attach)
+    return readers.STREAMS if parsed.interactive else readers.STREAMS[1:]
+
+
 def settings(parsed: Parsed) -> dict[str, Any]:
     """The settings that these flags decide."""
     env = keyvalue.environment(parsed.env_file)
@@ -69,6 +82,7 @@ def settings(parsed: Parsed) -> dict[str, Any]:
         "group_add": tuple(parsed.group_add),
         "tty": parsed.tty,
         "stdin_open": parsed.interactive,
+        "attach": attached(parsed),
         "auto_remove": parsed.rm,
         "labels": keyvalue.labels(parsed.label_file) | dict(parsed.label),
         "stop_signal": parsed.stop_signal,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from volumes.requests import Request
 
 _HOST_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.")
+STREAMS = ("stdin", "stdout", "stderr")
 _ULIMITS = (
     "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile",
     "nproc", "rss", "rtprio", "rttime", "sigpending", "stack",
@@ -115,6 +116,12 @@ def signal(text: str) -> str:
 
     signals.number(text)
     return text
+
+
+def stream(text: str) -> str:
+    if text.lower() not in STREAMS:
+        raise ValueError("the streams are stdin, stdout and stderr")
+    return text.lower()
 
 
 def working_dir(text: str) -> str:
