@@ -61,7 +61,11 @@ NOUNS: dict[str, dict[str, str]] = {
         "events": "Show what happens to containers, images and volumes",
         "info": "Show facts about this host",
         "inspect": "Show everything about containers, images or volumes",
+        "install-service": "Start containers with the host",
         "prune": "Remove what nobody uses",
+        "start-all": "Start the containers that start with the host",
+        "stop-all": "Stop all containers",
+        "uninstall-service": "Do not start containers with the host any more",
         "version": "Show the version",
     },
 }
@@ -87,6 +91,7 @@ _MODULES = {
         "events": "events",
         "facts": "info version",
         "prune": "prune",
+        "service": "install-service start-all stop-all uninstall-service",
     },
     "volume": {"prune": "prune"},
 }

@@ -25,6 +25,8 @@ FLAGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "containers.cpus": ("cpus", _MAKES),
     "containers.pids_limit": ("pids_limit", _MAKES),
     "containers.ulimits": ("ulimit", _MAKES),
+    "containers.log_driver": ("log_driver", _MAKES),
+    "containers.log_opts": ("log_opt", _MAKES),
 }
 
 
@@ -35,10 +37,18 @@ def fill(parsed: Parsed) -> None:
         setting = settings[name]
         if not setting.words or parsed.command.name not in commands:
             continue
+        if flag == "log_opt" and not _is_configured_driver(parsed, settings):
+            continue
         if isinstance(parsed.values[flag], list):
             parsed.values[flag][:0] = read(setting, parsed.command, flag)
         elif flag not in parsed.given:
             (parsed.values[flag],) = read(setting, parsed.command, flag)
+
+
+def _is_configured_driver(parsed: Parsed, settings: dict[str, Setting]) -> bool:
+    """Options of a log driver are no options of another one that was asked for."""
+    configured = (*settings["containers.log_driver"].words, "json-file")[0]
+    return bool(parsed.log_driver == configured)
 
 
 def read(setting: Setting, command: Command, flag: str) -> list[Any]:

@@ -67,6 +67,8 @@ KEYS = (
     Key("containers.cpus", "PYCTR_CPUS", "number", "--cpus of new containers"),
     Key("containers.pids_limit", "PYCTR_PIDS_LIMIT", "whole", "--pids-limit of new containers"),
     Key("containers.ulimits", "PYCTR_ULIMITS", "pairs", "--ulimit of new containers"),
+    Key("containers.log_driver", "PYCTR_LOG_DRIVER", "text", "--log-driver of new containers"),
+    Key("containers.log_opts", "PYCTR_LOG_OPTS", "pairs", "--log-opt, where that driver is used"),
 )  # fmt: skip
 _BY_NAME = {key.name: key for key in KEYS}
 _ENVIRONMENT = ("PYCTR_CONFIG", *(key.environment for key in KEYS))

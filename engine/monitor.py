@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from kernel.locks import Lock
     from runtime.plan import Plan
 
+_CGROUP = "/pyctr/monitors"
+
 _launched = trace.point("engine.monitor.launched")
 _recorded = trace.point("engine.monitor.recorded")
 _ended = trace.point("engine.monitor.ended")
@@ -125,6 +127,8 @@ class _Monitor:
             return
         self._open()
         first.tell(wire.message(wire.STARTED, {"pid": begun.pid}))
+        self.hub.flush(first)
+        cgroups.leave_unit(_CGROUP)
         started: Started | None = begun
         while started is not None:
             again = self._end(self._serve(started))

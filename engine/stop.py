@@ -50,7 +50,7 @@ def stop(
         signal(home, running, pidfd, stop_signal(running))
         _asked()
         if not ended(pidfd, None if patience < 0 else patience):
-            _kill(home, running, pidfd)
+            force(home, running, pidfd)
 
     _bring_down(home, container, ask, by)
     events.of_container(home, container, "stop")
@@ -75,7 +75,7 @@ def kill(home: Home, text: str, number: int) -> Container:
         if number == stop_signal(container):
             _give_up(home, container)
         return container
-    pidfd = _pidfd(container)
+    pidfd = open_pidfd(container)
     if pidfd < 0:
         containers.require_running(container.replace(status="exited"))
     signal(home, container, pidfd, number)
@@ -85,7 +85,17 @@ def kill(home: Home, text: str, number: int) -> Container:
 
 def kill_and_wait(home: Home, container: Container) -> None:
     """SIGKILL, and until its monitor has recorded it."""
-    _bring_down(home, container, lambda one, pidfd: _kill(home, one, pidfd), containers.BY_PERSON)
+    _bring_down(home, container, lambda one, pidfd: force(home, one, pidfd), containers.BY_PERSON)
+
+
+def settled(home: Home, container: Container, by: int) -> None:
+    """Until a container whose first process was ended is down, and stays down.
+
+    Where its restart policy was faster than the mark of who ends it, it is killed once more.
+    """
+    fresh = containers.get(home, container.id)
+    if fresh is not None and fresh.stopped:  # otherwise somebody has started it meanwhile
+        _bring_down(home, fresh, lambda one, pidfd: force(home, one, pidfd), by)
 
 
 def _bring_down(
@@ -101,7 +111,7 @@ def _bring_down(
         containers.mark_stopped(home, fresh.id, by)
         if fresh.status == "restarting":
             _give_up(home, fresh)
-        elif (pidfd := _pidfd(fresh)) >= 0:
+        elif (pidfd := open_pidfd(fresh)) >= 0:
             try:
                 end(fresh, pidfd)
             finally:
@@ -119,7 +129,7 @@ def _give_up(home: Home, container: Container) -> None:
         return
 
 
-def _kill(home: Home, container: Container, pidfd: int) -> None:
+def force(home: Home, container: Container, pidfd: int) -> None:
     """SIGKILL, which a process that is frozen with cgroups v1 takes when it is thawed."""
     signal(home, container, pidfd, signals.SIGKILL)
     if container.status == "paused":
@@ -173,7 +183,10 @@ def send(pidfd: int, number: int) -> None:
         return
 
 
-def _pidfd(container: Container) -> int:
+def open_pidfd(container: Container) -> int:
+    """The pidfd of its first process, which lives; -1 if it does not."""
+    if not container.pid:
+        return -1
     try:
         pidfd = process.pidfd_open(container.pid)
     except ProcessLookupError:

@@ -50,6 +50,11 @@ def other(settings: Settings, kind: str) -> str:
     return word.removeprefix(_OTHERS) if word.startswith(_OTHERS) else ""
 
 
+def others(settings: Settings) -> list[str]:
+    """The ids of all containers that it shares something with."""
+    return [found for kind in _FIELDS if (found := other(settings, kind))]
+
+
 def resolved(home: Home, settings: Settings) -> Settings:
     """The settings with ids for names, and the names of a network that is another container's.
 

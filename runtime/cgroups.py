@@ -135,6 +135,25 @@ def of(path: str, found: Hierarchies | None = None) -> Cgroup:
     return cgroups_v1.Cgroup(path, found)
 
 
+def leave_unit(path: str) -> None:
+    """Moves this process out of the systemd unit or session that it was started in.
+
+    systemd kills what is in the control group of a unit when that is stopped, or of a session when
+    the person logs out; it looks at the v2 hierarchy and at the one named after it. Where systemd
+    does not run, or forbids it, nothing is done.
+    """
+    if not os.path.isdir("/run/systemd/system"):
+        return
+    found = hierarchies()
+    for folder in (found.v1.get("name=systemd"), found.v2):
+        if folder:
+            try:
+                make(folder + path)
+                write(folder + path, "cgroup.procs", str(os.getpid()))
+            except (OSError, RuntimeFailure):
+                continue
+
+
 def make(folder: str) -> None:
     """Makes a cgroup and its parents; one that is there already is fine."""
     try:

@@ -30,11 +30,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     from runtime import cgroups
 
-    for folder in cgroups.of("/pyctr").folders:
-        try:
-            os.rmdir(folder)
-        except OSError:
-            continue
+    for path in ("/pyctr/monitors", "/pyctr"):
+        for folder in cgroups.of(path).folders:
+            try:
+                os.rmdir(folder)
+            except OSError:
+                continue
 
 
 @pytest.fixture

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from cli.creation import limits
+from cli.creation import limits, readers
 from cli.errors import UsageError
 from cli.options import Command, Parsed, value
 from cli.shared import named, warn
 from engine import home
-
-
-def _restart(text: str) -> tuple[str, int]:
-    """(policy, how often at most) of ``on-failure:5`` and the like."""
-    name, colon, count = text.partition(":")
-    if name not in ("no", "always", "on-failure", "unless-stopped"):
-        raise ValueError("it is no, on-failure[:MAX], always or unless-stopped")
-    if colon and (name != "on-failure" or not count.isascii() or not count.isdigit()):
-        raise ValueError("only on-failure takes a number of restarts")
-    return name, int(count or 0)
 
 
 def _update(parsed: Parsed) -> int:
@@ -40,7 +30,7 @@ COMMANDS: tuple[Command, ...] = (
         (
             *(one.replace(default=None) for one in limits.CHANGEABLE),
             value("--restart", "POLICY", "What happens when it ends: no, on-failure[:MAX], always"
-                  " or unless-stopped", read=_restart),
+                  " or unless-stopped", read=readers.restart),
             *limits.NEVER,
         ),
         at_least=1,
