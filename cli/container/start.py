@@ -7,8 +7,8 @@ import sys
 from cli import terminal
 from cli.creation import request
 from cli.errors import UsageError
-from cli.options import Command, Parsed, option
-from cli.shared import EXPLAIN, TIME, each, explain, named, need_terminal, note, warn
+from cli.options import Command, Parsed, option, refused
+from cli.shared import EXPLAIN, SIGNAL, TIMEOUT, each, explain, named, need_terminal, note, warn
 from engine import attach, containers, create, events, home, reconcile, start, stop
 from engine.attach import Streams
 from kernel.errors import NotFound, PyctrError
@@ -160,7 +160,7 @@ def _attach(parsed: Parsed) -> int:
 
 def _restart(parsed: Parsed) -> int:
     here = home.find()
-    return named(parsed.words, lambda word: stop.restart(here, word, parsed.time))
+    return named(parsed.words, lambda word: stop.restart(here, word, parsed.timeout, parsed.signal))
 
 
 _PLACES = """\
@@ -168,6 +168,8 @@ Volumes are folders that bypass the container's union file system: what is writt
 when the container is removed, is shared with --volumes-from, and is in no image. The container
 stays as well, until `pyctr rm`: it can be started again with everything in it.
 """
+
+_NO_CHECKPOINTS = "pyctr makes no checkpoints of processes"
 
 _RUN_ONLY = (option("-d --detach", "Leave it running and print its id"),)
 
@@ -211,6 +213,8 @@ COMMANDS: tuple[Command, ...] = (
         (
             option("-a --attach", "Show its output and leave with its exit code"),
             option("-i --interactive", "Attach standard input as well"),
+            refused("--checkpoint", _NO_CHECKPOINTS),
+            refused("--checkpoint-dir", _NO_CHECKPOINTS),
             EXPLAIN,
         ),
         at_least=1,
@@ -232,9 +236,9 @@ COMMANDS: tuple[Command, ...] = (
         "CONTAINER [CONTAINER...]",
         "Stop containers and start them again.",
         _restart,
-        (TIME,),
+        (SIGNAL, TIMEOUT),
         at_least=1,
         at_most=-1,
-        examples=("pyctr restart --time 2 web",),
+        examples=("pyctr restart --timeout 2 web",),
     ),
 )  # fmt: skip

@@ -44,9 +44,12 @@ tar -C saved -cf saved.tar .
 
 # What a person has typed before: for a command, or for one example of it.
 BEFORE: dict[str, str] = {
+    "container cp": "pyctr exec web mkdir -p /etc/nginx /srv /data; echo x > index.html;"
+        " tar -czf data.tar.gz index.html",
     "container rm": _GREETER,
     "container start": f"{_GREETER}; pyctr stop web || true",
     "container unpause": "pyctr pause web",
+    "container update": "pyctr create --name db base",
     "container wait": _GREETER,
     "image load": _SAVED,
     "image rm": "pyctr create base; pyctr tag base mine:1.0",
@@ -58,7 +61,11 @@ BEFORE: dict[str, str] = {
 }  # fmt: skip
 
 # Examples that go on until somebody ends them with Ctrl-C, or the container ends.
-ENDLESS = {"pyctr logs --follow --timestamps web", "pyctr attach --no-stdin web"}
+ENDLESS = {
+    "pyctr attach --no-stdin web",
+    "pyctr logs --follow --timestamps web",
+    "pyctr stats --format '{{.Name}} {{.CPUPerc}}' web",
+}
 
 
 def test_every_command_and_every_option_has_help() -> None:
@@ -149,7 +156,7 @@ pyctr run -d --name web -v /webapp base sh -c \
 def test_an_example_works_as_it_is_printed(
     pyctr: Pyctr, folder: str, name: str, example: str
 ) -> None:
-    if "web" in example.split() and "--name web" not in example:
+    if re.search(r"\bweb\b", example) and "--name web" not in example:
         typed(FURNISH, folder)
     typed(BEFORE.get(example, BEFORE.get(name, "")), folder)
     if "-it " in example:
