@@ -173,8 +173,8 @@ def _values(notation: str, states: tuple[str, ...] = ()) -> Candidates:
         elif colon and kind.upper() in _SOURCES:  # container:NAME
             named = _SOURCES[kind.upper()](states)
             made += [(f"{kind}:{word}", text) for word, text in named]
-        elif part and part == part.lower() and part[0].isalpha():
-            made.append((part, ""))
+        elif not colon and kind[:1].isalpha() and kind == kind.lower():
+            made.append((kind, ""))
     return made
 
 

@@ -25,6 +25,8 @@ FLAGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "containers.cpus": ("cpus", _MAKES),
     "containers.pids_limit": ("pids_limit", _MAKES),
     "containers.ulimits": ("ulimit", _MAKES),
+    "log.driver": ("log_driver", _MAKES),
+    "log.options": ("log_opt", _MAKES),
 }
 
 
@@ -35,10 +37,20 @@ def fill(parsed: Parsed) -> None:
         setting = settings[name]
         if not setting.words or parsed.command.name not in commands:
             continue
+        if name == "log.options" and _has_another_driver(parsed, settings["log.driver"]):
+            continue
         if isinstance(parsed.values[flag], list):
             parsed.values[flag][:0] = read(setting, parsed.command, flag)
         elif flag not in parsed.given:
             (parsed.values[flag],) = read(setting, parsed.command, flag)
+
+
+def _has_another_driver(parsed: Parsed, setting: Setting) -> bool:
+    """Whether the person chose a log driver for which the configured options are not meant."""
+    if "log_driver" not in parsed.given:
+        return False
+    unset = next(one.default for one in parsed.command.options if one.key == "log_driver")
+    return bool(parsed.log_driver != (setting.words[0] if setting.words else unset))
 
 
 def read(setting: Setting, command: Command, flag: str) -> list[Any]:

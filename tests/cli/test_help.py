@@ -72,7 +72,7 @@ def test_every_command_and_every_option_has_help() -> None:
     for name, command in COMMANDS.items():
         assert command.summary.endswith("."), name
         for one in command.options:
-            assert one.help and not one.help.endswith("."), f"{name} {one.names}"
+            assert one.help and not one.help.removesuffix("...").endswith("."), name
             assert one.kind not in ("value", "list") or one.metavar, f"{name} {one.names}"
 
 
@@ -121,13 +121,15 @@ def test_data_goes_to_standard_output_and_errors_to_standard_error(pyctr: Pyctr)
                  ("images",), ("run", "--help"), ("config", "show"), ("--version",)):  # fmt: skip
         ran = pyctr(*good)
         assert ran.stdout and ran.stderr == "", good
-    for bad in (("frob",), ("ps", "--frob"), ("inspect", "nobody"), ("rm", "nobody"),
+    for bad in (("frob",), ("ps", "--frob"), ("rm", "nobody"), ("rename", "nobody", "x"),
                 ("run",), ("create", "nowhere"), ("start", "nobody"), ("logs", "nobody"),
                 ("volume", "rm", "nothing"), ("rmi", "nothing"), ("exec", "c", "true"),
                 ("--frob", "ps"), ("port", "c"), ("kill", "c"), ("top", "c")):  # fmt: skip
         ran = pyctr(*bad, code=None)
         assert ran.returncode in (1, 125, 127), bad
         assert ran.stdout == "" and ran.stderr.startswith("pyctr: "), bad
+    none = pyctr("inspect", "nobody", code=1)
+    assert none.stdout == "[]\n" and "nobody" in none.stderr, "a list of none, as with Docker"
     both = pyctr("rm", "nobody", "c", code=1)
     assert both.stdout == "c\n" and "nobody" in both.stderr
 
