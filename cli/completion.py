@@ -170,8 +170,11 @@ def _values(notation: str, states: tuple[str, ...] = ()) -> Candidates:
         source = _SOURCES.get(kind)
         if source is not None:
             made += [(f"{word}{colon}", text) for word, text in source(states)]
-        elif part and part == part.lower() and part[0].isalpha():
-            made.append((part, ""))
+        elif colon and kind.upper() in _SOURCES:  # container:NAME
+            named = _SOURCES[kind.upper()](states)
+            made += [(f"{kind}:{word}", text) for word, text in named]
+        elif not colon and kind[:1].isalpha() and kind == kind.lower():
+            made.append((kind, ""))
     return made
 
 

@@ -25,8 +25,8 @@ FLAGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "containers.cpus": ("cpus", _MAKES),
     "containers.pids_limit": ("pids_limit", _MAKES),
     "containers.ulimits": ("ulimit", _MAKES),
-    "containers.log_driver": ("log_driver", _MAKES),
-    "containers.log_opts": ("log_opt", _MAKES),
+    "log.driver": ("log_driver", _MAKES),
+    "log.options": ("log_opt", _MAKES),
 }
 
 
@@ -37,7 +37,7 @@ def fill(parsed: Parsed) -> None:
         setting = settings[name]
         if not setting.words or parsed.command.name not in commands:
             continue
-        if flag == "log_opt" and not _is_configured_driver(parsed, settings):
+        if name == "log.options" and _has_another_driver(parsed, settings["log.driver"]):
             continue
         if isinstance(parsed.values[flag], list):
             parsed.values[flag][:0] = read(setting, parsed.command, flag)
@@ -45,10 +45,12 @@ def fill(parsed: Parsed) -> None:
             (parsed.values[flag],) = read(setting, parsed.command, flag)
 
 
-def _is_configured_driver(parsed: Parsed, settings: dict[str, Setting]) -> bool:
-    """Options of a log driver are no options of another one that was asked for."""
-    configured = (*settings["containers.log_driver"].words, "json-file")[0]
-    return bool(parsed.log_driver == configured)
+def _has_another_driver(parsed: Parsed, setting: Setting) -> bool:
+    """Whether the person chose a log driver for which the configured options are not meant."""
+    if "log_driver" not in parsed.given:
+        return False
+    unset = next(one.default for one in parsed.command.options if one.key == "log_driver")
+    return bool(parsed.log_driver != (setting.words[0] if setting.words else unset))
 
 
 def read(setting: Setting, command: Command, flag: str) -> list[Any]:

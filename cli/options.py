@@ -280,13 +280,15 @@ def option_lines(options: tuple[Option, ...], heading: str = "Options") -> list[
     width = min(34, max(map(len, heads))) + 2
     lines = [f"{heading}:"]
     for head, text in heads.items():
-        lines += hanging(f"{head:<{width}}" if len(head) < width else f"{head}  ", text, width)
+        if len(head) >= width:  # its help begins on the next line
+            lines.append(head)
+        lines += hanging(f"{head:<{width}}" if len(head) < width else " " * width, text)
     return lines
 
 
-def hanging(head: str, text: str, width: int = 0) -> list[str]:
-    """Lines of ``head`` and ``text``; further lines are indented by ``width`` (that of head)."""
-    width = width or len(head)
+def hanging(head: str, text: str) -> list[str]:
+    """Lines of ``head`` and ``text``; further lines are indented by the length of the head."""
+    width = len(head)
     lines = [""]
     for word in text.split():
         if lines[-1] and width + len(lines[-1]) + 1 + len(word) > 98:

@@ -8,7 +8,7 @@ import sys
 from cli.errors import UsageError
 from cli.main import tell
 from cli.options import Command, Parsed, option, value
-from cli.shared import TIME
+from cli.shared import TIMEOUT
 from engine import boot, home, service
 
 TYPE_CHECKING = False
@@ -111,7 +111,7 @@ COMMANDS: tuple[Command, ...] = (
         "",
         "Stop all containers, all at once. The service calls it when the host shuts down.",
         _stop_all,
-        (TIME,),
+        (TIMEOUT,),
         details="They count as not stopped by a person: `system start-all` starts them again.",
         examples=("pyctr system stop-all",),
     ),

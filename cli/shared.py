@@ -10,6 +10,7 @@ from cli.errors import UsageError
 from cli.main import tell
 from cli.options import option, several, value
 from engine import detach
+from kernel import signals
 from kernel.errors import PyctrError
 
 TYPE_CHECKING = False
@@ -88,8 +89,14 @@ FILTER = several(
     "-f --filter", "KEY=VALUE", "Show only what fits; may be given many times", read=filter_pair
 )
 
-TIME = value(
-    "-t --time", "SECONDS", "Patience before it is killed; -1 waits for ever", read=seconds
+SIGNAL = value(
+    "-s --signal", "SIGNAL", "Instead of the signal that it was made with", read=signals.number
+)
+TIMEOUT = value(
+    "-t --timeout --time",
+    "SECONDS",
+    "Patience before it is killed; -1 waits for ever",
+    read=seconds,
 )
 
 DETACH_KEYS = value(

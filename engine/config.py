@@ -67,8 +67,8 @@ KEYS = (
     Key("containers.cpus", "PYCTR_CPUS", "number", "--cpus of new containers"),
     Key("containers.pids_limit", "PYCTR_PIDS_LIMIT", "whole", "--pids-limit of new containers"),
     Key("containers.ulimits", "PYCTR_ULIMITS", "pairs", "--ulimit of new containers"),
-    Key("containers.log_driver", "PYCTR_LOG_DRIVER", "text", "--log-driver of new containers"),
-    Key("containers.log_opts", "PYCTR_LOG_OPTS", "pairs", "--log-opt, where that driver is used"),
+    Key("log.driver", "PYCTR_LOG_DRIVER", "text", "--log-driver of new containers"),
+    Key("log.options", "PYCTR_LOG_OPTIONS", "pairs", "--log-opt of containers with that driver"),
 )  # fmt: skip
 _BY_NAME = {key.name: key for key in KEYS}
 _ENVIRONMENT = ("PYCTR_CONFIG", *(key.environment for key in KEYS))
@@ -76,12 +76,12 @@ _ENVIRONMENT = ("PYCTR_CONFIG", *(key.environment for key in KEYS))
 # kind: (what the file may hold, what is expected, in words)
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "path": ((str,), 'an absolute path such as "/var/lib/pyctr"'),
-    "text": ((str,), 'text such as "ctrl-p,ctrl-q"'),
+    "text": ((str,), "text in quotes"),
     "duration": ((str, int, float), 'a duration such as "24h", or seconds'),
     "size": ((str, int), 'a size such as "512m", or bytes'),
     "number": ((int, float), "a number such as 1.5"),
     "whole": ((int,), "a whole number"),
-    "pairs": ((dict,), 'a table of names and values such as { nofile = "1024:4096" }'),
+    "pairs": ((dict,), 'a table of names and values such as { name = "value" }'),
 }
 
 

@@ -32,7 +32,10 @@ _DYING = 0.5  # seconds that an end may take between the first and the last proc
 
 
 class ExecRequest(Record):
-    """What a person asked for. ``columns`` and ``rows`` are those of the caller's terminal."""
+    """What a person asked for; ``console`` is (columns, rows) of the caller's terminal.
+
+    ``privileged`` gives the program all capabilities that pyctr can give.
+    """
 
     args: tuple[str, ...]
     env: tuple[str, ...] = ()
@@ -42,6 +45,7 @@ class ExecRequest(Record):
     interactive: bool = False
     detach: bool = False
     console: tuple[int, int] = (0, 0)
+    privileged: bool = False
 
 
 def execute(
@@ -121,6 +125,9 @@ def _process(container: containers.Container, request: ExecRequest) -> dict[str,
         "terminal": request.tty and not request.detach,
         "user": made["user"] | {"username": request.user or container.settings.user},
     }
+    if request.privileged:
+        settings = container.settings.replace(privileged=True)
+        made["capabilities"] = rights.capability_sets(settings)
     if request.working_dir:
         if not request.working_dir.startswith("/"):
             raise EngineError(

@@ -127,7 +127,7 @@ class _Monitor:
             return
         self._open()
         first.tell(wire.message(wire.STARTED, {"pid": begun.pid}))
-        self.hub.flush(first)
+        first.flush()
         cgroups.leave_unit(_CGROUP)
         started: Started | None = begun
         while started is not None:

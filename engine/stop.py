@@ -34,11 +34,16 @@ def stop_signal(container: Container) -> int:
 
 
 def stop(
-    home: Home, text: str, timeout: float | None = None, by: int = containers.BY_PERSON
+    home: Home,
+    text: str,
+    timeout: float | None = None,
+    number: int | None = None,
+    by: int = containers.BY_PERSON,
 ) -> Container:
-    """Asks a container to end, and kills it after ``timeout`` seconds (-1: never).
+    """Asks a container to end by a signal, and kills it after ``timeout`` seconds (-1: never).
 
-    One that waits to be started again by its restart policy is not started again.
+    Without them those count that the container was made with. One that waits to be started again
+    by its restart policy is not started again.
     """
     container = reconcile.find(home, text)
     if container.status not in containers.UP:
@@ -47,7 +52,7 @@ def stop(
 
     def ask(running: Container, pidfd: int) -> None:
         pause.thaw(home, running)
-        signal(home, running, pidfd, stop_signal(running))
+        signal(home, running, pidfd, number or stop_signal(running))
         _asked()
         if not ended(pidfd, None if patience < 0 else patience):
             force(home, running, pidfd)
@@ -144,9 +149,11 @@ def signal(home: Home, container: Container, pidfd: int, number: int) -> None:
     events.of_container(home, container, "kill", signal=str(number))
 
 
-def restart(home: Home, text: str, timeout: float | None = None) -> Container:
+def restart(
+    home: Home, text: str, timeout: float | None = None, number: int | None = None
+) -> Container:
     """Stops a container if it runs, and starts it."""
-    container = stop(home, text, timeout)
+    container = stop(home, text, timeout, number)
     if container.settings.auto_remove and containers.get(home, container.id) is None:
         raise EngineError(
             f"cannot restart container {container.name}", "it was removed by its end (--rm)"

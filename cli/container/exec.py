@@ -30,6 +30,7 @@ def _exec(parsed: Parsed) -> int:
         parsed.interactive,
         parsed.detach,
         terminal.size(),
+        parsed.privileged,
     )
     stdin = parsed.interactive and not parsed.detach
     streams = Streams(
@@ -51,6 +52,7 @@ COMMANDS: tuple[Command, ...] = (
             option("-i --interactive", "Keep standard input open"),
             option("-t --tty", "Give it a terminal"),
             option("-d --detach", "Do not wait for it"),
+            option("--privileged", "Give it all capabilities"),
             several("-e --env", "NAME=VALUE", "Set an environment variable", read=readers.env),
             several("--env-file", "FILE", "Read environment variables from a file"),
             value("-w --workdir", "PATH", "Working folder inside", read=readers.working_dir),

@@ -7,11 +7,12 @@ import sys
 from cli import terminal
 from cli.creation import general, request
 from cli.errors import UsageError
-from cli.options import Command, Parsed, option
+from cli.options import Command, Parsed, option, refused
 from cli.shared import (
     DETACH_KEYS,
     EXPLAIN,
-    TIME,
+    SIGNAL,
+    TIMEOUT,
     each,
     explain,
     left,
@@ -185,7 +186,7 @@ def _attach(parsed: Parsed) -> int:
 
 def _restart(parsed: Parsed) -> int:
     here = home.find()
-    return named(parsed.words, lambda word: stop.restart(here, word, parsed.time))
+    return named(parsed.words, lambda word: stop.restart(here, word, parsed.timeout, parsed.signal))
 
 
 _PLACES = """\
@@ -204,6 +205,7 @@ _RUN_ONLY = (
     _SIG_PROXY,
     DETACH_KEYS,
 )
+_NO_CHECKPOINTS = "pyctr makes no checkpoints of processes"
 
 COMMANDS: tuple[Command, ...] = (
     Command(
@@ -247,6 +249,8 @@ COMMANDS: tuple[Command, ...] = (
             option("-i --interactive", "Attach standard input as well"),
             _SIG_PROXY,
             DETACH_KEYS,
+            refused("--checkpoint", _NO_CHECKPOINTS),
+            refused("--checkpoint-dir", _NO_CHECKPOINTS),
             EXPLAIN,
         ),
         at_least=1,
@@ -272,9 +276,9 @@ COMMANDS: tuple[Command, ...] = (
         "CONTAINER [CONTAINER...]",
         "Stop containers and start them again.",
         _restart,
-        (TIME,),
+        (SIGNAL, TIMEOUT),
         at_least=1,
         at_most=-1,
-        examples=("pyctr restart --time 2 web",),
+        examples=("pyctr restart --timeout 2 web",),
     ),
 )  # fmt: skip

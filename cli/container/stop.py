@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cli.options import Command, Parsed, option, value
-from cli.shared import TIME, each, named
+from cli.options import Command, Parsed, option, refused, value
+from cli.shared import SIGNAL, TIMEOUT, each, named
 from engine import containers, home, reconcile, stop
 from kernel import signals
 from kernel.errors import NotFound
@@ -11,7 +11,7 @@ from kernel.errors import NotFound
 
 def _stop(parsed: Parsed) -> int:
     here = home.find()
-    return named(parsed.words, lambda word: stop.stop(here, word, parsed.time))
+    return named(parsed.words, lambda word: stop.stop(here, word, parsed.timeout, parsed.signal))
 
 
 def _kill(parsed: Parsed) -> int:
@@ -65,10 +65,10 @@ COMMANDS: tuple[Command, ...] = (
         "CONTAINER [CONTAINER...]",
         "Ask containers to end, and kill those that do not.",
         _stop,
-        (TIME,),
+        (SIGNAL, TIMEOUT),
         at_least=1,
         at_most=-1,
-        examples=("pyctr stop web", "pyctr stop --time 2 web"),
+        examples=("pyctr stop web", "pyctr stop --signal INT --timeout 2 web"),
     ),
     Command(
         "kill",
@@ -96,6 +96,7 @@ COMMANDS: tuple[Command, ...] = (
         (
             option("-f --force", "Kill it if it runs"),
             option("-v --volumes", "Free its anonymous volumes at once"),
+            refused("-l --link", "pyctr has no links between containers"),
         ),
         at_least=1,
         at_most=-1,

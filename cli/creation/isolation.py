@@ -25,8 +25,9 @@ OPTIONS: tuple[Option, ...] = (
     option("--init", "Run an init as its first process, which passes signals on and reaps"),
     value("--pid", "host|container:NAME", "Share the processes of the host, or of a container",
           read=modes.pid, default=""),
-    value("--ipc", "MODE", "Shared memory and queues: private (the default), shareable, none, host"
-          " or container:NAME", read=modes.ipc, default=""),
+    value("--ipc", "private|shareable|none|host|container:NAME", "Shared memory and queues: its"
+          " own (private, the default, or shareable), none, or others'",
+          read=modes.ipc, default=""),
     value("--uts", "host", "Share the host's names", read=modes.uts, default=""),
     value("--cgroupns", "private|host", "Control groups as it sees them: from its own (the default)"
           " or from the host's root", read=modes.cgroupns, default=""),
@@ -36,6 +37,7 @@ OPTIONS: tuple[Option, ...] = (
           default=""),
     several("--annotation", "KEY=VALUE", "Add an annotation of the OCI specification",
             read=readers.pair),
+    refused("--use-api-socket", "pyctr has no daemon, and so no socket of one"),
     refused("--gpus", "give the devices themselves with --device"),
     refused("--runtime", "pyctr is the runtime, and has no other"),
     refused("--isolation", "it is for Windows"),

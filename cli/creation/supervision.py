@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 OPTIONS: tuple[Option, ...] = (
-    value("--restart", "POLICY", "Start it again when it ends: no, on-failure[:MAX], always or"
-          " unless-stopped", read=readers.restart, default=("no", 0)),
+    value("--restart", "no|on-failure[:MAX]|always|unless-stopped",
+          "Whether it is started again when it ends", read=readers.restart, default=("no", 0)),
     value("--health-cmd", "COMMAND", "A line for the shell that tells whether it is healthy",
           default=""),
     value("--health-interval", "DURATION", "Time between two checks (30s)",
@@ -26,8 +26,7 @@ OPTIONS: tuple[Option, ...] = (
     value("--health-start-interval", "DURATION", "Time between two checks in the start period (5s)",
           read=readers.nanoseconds, default=0),
     option("--no-healthcheck", "Leave the image's health check out"),
-    value("--log-driver", "DRIVER", "How its log is kept: json-file, local or none",
-          default="json-file"),
+    value("--log-driver", "json-file|local|none", "How its log is kept", default="json-file"),
     several("--log-opt", "NAME=VALUE", "max-size, max-file, compress, labels, env or tag",
             read=readers.pair),
 )  # fmt: skip

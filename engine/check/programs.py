@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import struct
 
+from engine import inits
 from engine.check.child import Refused, in_child
 from engine.check.probe import Limited, Place, Probe
 from images import base
@@ -41,8 +42,7 @@ def programs(_place: Place) -> tuple[Probe, ...]:
     return (
         Probe("busybox", lambda _place: base.find_busybox(),
               "the image base cannot be made: apt-get install busybox-static"),
-        Probe("init", lambda _place: _program("tini", "catatonit"),
-              "no --init: apt-get install tini"),
+        Probe("init", lambda _place: inits.find(), "no --init: apt-get install tini"),
         Probe("ps", lambda _place: _program("ps"), "no pyctr top: apt-get install procps"),
         Probe("systemd", lambda _place: _systemd(),
               "containers with --restart always do not start again by themselves after a reboot"),
@@ -94,15 +94,13 @@ def _prctl() -> str:
     return f"no_new_privs is {'on' if prctl.get_no_new_privs() else 'off'}"
 
 
-def _program(*names: str) -> str:
-    """The path of the first of these programs that is installed."""
+def _program(name: str) -> str:
+    """The path of a program of the host."""
     folders = f"{os.environ.get('PATH') or ''}:/usr/sbin:/usr/bin:/sbin:/bin".split(":")
-    for name in names:
-        for folder in folders:
-            path = f"{folder}/{name}"
-            if folder.startswith("/") and os.path.isfile(path) and os.access(path, os.X_OK):
-                return path
-    raise Refused(f"{' or '.join(names)} is not installed")
+    for path in (f"{folder}/{name}" for folder in folders if folder.startswith("/")):
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    raise Refused(f"{name} is not installed")
 
 
 def _systemd() -> str:

@@ -51,6 +51,7 @@ def test_objects_are_offered_by_name_where_they_fit(furnished: Pyctr) -> None:
     assert offered(furnished, "run", "base", "") == [], "that belongs to the container"
     assert offered(furnished, "run", "-itv", "") == ["cache:", "dbdata:"]
     assert offered(furnished, "run", "--volumes-from=web-o") == ["--volumes-from=web-old"]
+    assert offered(furnished, "run", "--pid", "c") == ["container:web-new", "container:web-old"]
     assert offered(furnished, "volume", "rm", "d") == ["dbdata"]
     assert offered(furnished, "rmi", "m") == ["mine:1.0"]
     assert offered(furnished, "inspect", "") == [

@@ -71,6 +71,33 @@ def test_configured_limits_hold(pyctr: Pyctr, configured: Callable[[str], str]) 
     assert pyctr.out("inspect", "-f", "{{.HostConfig.NanoCpus}}", "c") == "500000000"
 
 
+def test_the_log_of_new_containers_can_be_configured(
+    pyctr: Pyctr, configured: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(name: str, *flags: str) -> dict[str, object]:
+        pyctr("create", "--name", name, *flags, "base")
+        shown = pyctr.out("inspect", "-f", "{{json .HostConfig.LogConfig}}", name)
+        return dict(json.loads(shown))
+
+    configured('[log]\noptions = { max-size = "10m", max-file = 3 }\n')
+    both = {"max-size": "10m", "max-file": "3"}
+    assert made("a") == {"Type": "json-file", "Config": both}
+    assert made("b", "--log-opt", "max-file=5") == {
+        "Type": "json-file", "Config": both | {"max-file": "5"},
+    }  # fmt: skip
+    assert made("c", "--log-driver", "json-file") == {"Type": "json-file", "Config": both}
+    assert made("d", "--log-driver", "none") == {"Type": "none", "Config": {}}
+    configured('[log]\ndriver = "local"\noptions = { max-size = "1m" }\n')
+    assert made("e") == {"Type": "local", "Config": {"max-size": "1m"}}
+    assert made("f", "--log-driver", "json-file") == {"Type": "json-file", "Config": {}}
+    monkeypatch.setenv("PYCTR_LOG_DRIVER", "none")
+    monkeypatch.setenv("PYCTR_LOG_OPTIONS", "")
+    configured("")
+    assert made("g") == {"Type": "none", "Config": {}}
+    monkeypatch.setenv("PYCTR_LOG_DRIVER", "paper")
+    assert "paper" in pyctr("create", "base", code=125).stderr
+
+
 def test_config_show_says_where_each_value_comes_from(
     pyctr: Pyctr, configured: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, home_dir: str
 ) -> None:
@@ -100,7 +127,7 @@ def test_root_and_run_folders_can_be_configured(
     run = os.environ["PYCTR_RUN"]
     monkeypatch.delenv("PYCTR_RUN")
     configured(f'root = "{home_dir}"\nrun = "{run}/"\n')
-    folders = ("info", "--format", "{{.RootDir}} {{.RunDir}}")
+    folders = ("info", "--format", "{{.DockerRootDir}} {{.RunDir}}")
     assert pyctr.out(*folders) == f"{home_dir} {run}"
     root, other_run = pyctr.out("--root", f"{home_dir}/b", *folders).split()
     assert root == f"{home_dir}/b"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import subprocess
 import tarfile
 
 TYPE_CHECKING = False
@@ -86,22 +85,3 @@ def test_diff_shows_the_changes_and_no_mount_points(pyctr: Pyctr) -> None:
     assert pyctr.out("diff", "c").splitlines() == [
         "C /etc", "C /etc/group", "D /etc/shells", "A /new", "A /new/file", "A /vol",
     ]  # fmt: skip
-
-
-def test_completion_is_a_script_that_the_shell_takes(pyctr: Pyctr) -> None:
-    script = pyctr.out("completion", "bash")
-    ask = 'COMP_WORDS=(pyctr "$@"); COMP_CWORD=$#; _pyctr; echo "${COMPREPLY[@]}"'
-
-    def offered(*words: str) -> list[str]:
-        ran = subprocess.run(
-            ["bash", "-c", f"pyctr() {{ :; }}; {script}\n{ask}", "bash", *words],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        assert ran.stderr == ""
-        return ran.stdout.split()
-
-    assert offered("ru") == ["run"]
-    assert "restore" in offered("volume", "")
-    assert offered("run", "--volumes") == ["--volumes-from"]
-    assert offered("volume", "ls", "--tr") == ["--trash"]
-    assert "not supported" in pyctr("completion", "fish", code=125).stderr

@@ -309,3 +309,37 @@ def test_how_a_container_is_stopped_is_decided_when_it_is_made(pyctr: Pyctr) -> 
         pass
     pyctr("stop", "d")
     assert pyctr.out("inspect", "-f", "{{.State.ExitCode}}", "d") == "137"
+
+
+@pytest.mark.parametrize("flag", ["--timeout", "--time", "-t"])
+def test_stop_and_restart_take_a_signal_and_a_patience(pyctr: Pyctr, flag: str) -> None:
+    script = "trap 'echo usr; exit 3' USR1; trap '' TERM; echo ready; while :; do sleep 0.1; done"
+
+    def ready(times: int) -> None:
+        while pyctr.out("logs", "c").count("ready") < times:
+            pass
+
+    pyctr("run", "-d", "--name", "c", "base", "sh", "-c", script)
+    ready(1)
+    pyctr("restart", "-s", "USR1", flag, "60", "c")
+    ready(2)
+    assert "usr" in pyctr.out("logs", "c")
+    pyctr("stop", flag, "0", "c")
+    assert pyctr.out("inspect", "-f", "{{.State.ExitCode}}", "c") == "137"
+    assert "'NOPE'" in pyctr("stop", "--signal", "NOPE", "c", code=125).stderr
+
+
+def test_a_privileged_exec_has_all_capabilities_that_there_are(pyctr: Pyctr) -> None:
+    pyctr("run", "-d", "--name", "c", "--cap-drop", "ALL", "base", "sleep", "1000")
+
+    def bounding(*flags: str) -> int:
+        shown = pyctr.out("exec", *flags, "c", "grep", "CapBnd", "/proc/self/status")
+        return int(shown.split()[1], 16)
+
+    assert bounding() == 0
+    with open("/proc/self/status") as file:
+        own = next(int(line.split()[1], 16) for line in file if line.startswith("CapBnd"))
+    assert bounding("--privileged") == own
+    mount = ("mount", "-t", "tmpfs", "tmpfs", "/mnt")
+    pyctr("exec", "c", *mount, code=1)
+    pyctr("exec", "--privileged", "c", *mount)
