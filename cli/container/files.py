@@ -58,15 +58,12 @@ def _cp(parsed: Parsed) -> int:
 
     source, destination = map(_place, parsed.words)
     if bool(source[0]) == bool(destination[0]):
-        raise _wrong_direction(both=bool(source[0]))
+        raise _wrong_direction(parsed.words, both=bool(source[0]))
     here = home.find()
-    name = source[0] or destination[0]
     try:
-        one = reconcile.find(here, name)
+        one = reconcile.find(here, source[0] or destination[0])
     except ContainerNotFound as error:
-        written = next(word for word in parsed.words if word.startswith(f"{name}:"))
-        if os.path.lexists(written):
-            error.hint = f"if the file of the host is meant, write ./{written}"
+        error.hint = _meant_here(parsed.words) or error.hint
         raise
     options = copy.Options(parsed.archive, parsed.follow_link)
     if destination == ("", "-"):
@@ -102,12 +99,18 @@ def _place(word: str) -> tuple[str, str]:
     return container, path
 
 
-def _wrong_direction(*, both: bool) -> UsageError:
+def _meant_here(words: list[str]) -> str:
+    """A hint for whoever named a file of the host that has a colon in its name."""
+    here = [word for word in words if _place(word)[0] and os.path.lexists(word)]
+    return f"if the file of the host is meant, write ./{here[0]}" if here else ""
+
+
+def _wrong_direction(words: list[str], *, both: bool) -> UsageError:
     if both:
         return UsageError(
             "copying between containers is not supported",
             "",
-            "pyctr cp ONE:/path - | pyctr cp - OTHER:/folder",
+            _meant_here(words) or "pyctr cp ONE:/path - | pyctr cp - OTHER:/folder",
             exit_code=1,
         )
     return UsageError(
