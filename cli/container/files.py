@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from cli import progress
+from cli import progress, whole
 from cli.errors import UsageError
 from cli.options import Command, Parsed, option, several, value
 from cli.shared import warn
@@ -44,11 +44,13 @@ def _commit(parsed: Parsed) -> int:
 def _export(parsed: Parsed) -> int:
     from engine.export import export
 
-    if not parsed.output and os.isatty(1):
-        raise UsageError("an archive is not for a terminal", "", "use -o FILE, or a pipe")
     here = home.find()
+    if not parsed.output:
+        _refuse_terminal(1, "an archive is not for a terminal", "use -o FILE, or a pipe")
+        export(here, reconcile.find(here, parsed.words[0]), sys.stdout.buffer)
+        return 0
     one = reconcile.find(here, parsed.words[0])
-    with open(parsed.output or 1, "wb", closefd=bool(parsed.output)) as out:
+    with whole.WholeFile(parsed.output) as out:
         export(here, one, out)
     return 0
 
