@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.conftest import Pyctr
 
 ROUNDS = 40
-SECONDS = 15  # on a slow machine fewer rounds will do
+SECONDS = 10  # on a slow machine fewer rounds will do
 SWAP = r"""
 #include <fcntl.h>
 #include <stdio.h>
@@ -53,10 +53,15 @@ def victim(home_dir: str) -> str:
     folder = f"{home_dir}/victim"
     os.mkdir(folder, 0o710)
     for name in ("secret", "untouched"):
-        with open(f"{folder}/{name}", "w") as file:
-            file.write("OF THE HOST")
+        write(f"{folder}/{name}", "OF THE HOST")
         os.chmod(f"{folder}/{name}", 0o604)
     return folder
+
+
+def write(path: str, content: str) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as file:
+        file.write(content)
 
 
 def state(folder: str) -> list[tuple[str, int, int, int, str]]:
@@ -113,14 +118,19 @@ def test_nothing_of_the_host_is_read_or_written(
     pyctr(
         "create", "--name", "peer", "--volumes-from", swapper, "-v", "other:/w/folder/place", "base"
     )
+    write(f"{home_dir}/decoy{victim}/secret", "inside\n")
+    deadline = time.monotonic() + 60
+    while pyctr("cp", f"{home_dir}/decoy/.", "peer:/", code=None).returncode:
+        assert time.monotonic() < deadline  # no luck with the mounts so far
     before = state(victim)
     here = home.find()
     one = containers.search(here, target)
     os.mkdir(f"{home_dir}/out")
     work = Work(here, one, f"{home_dir}/out")
     end = time.monotonic() + SECONDS
-    for turn in range(ROUNDS):
-        if turn > 4 and time.monotonic() > end:
+    for turn in range(1000):
+        enough = turn >= ROUNDS or (turn > 4 and time.monotonic() > end)
+        if (enough and work.seen and work.written) or time.monotonic() > end + 60:
             break
         for attempt in (work.out, work.out_archive, work.into, work.into_archive):
             attempt(turn)
@@ -142,10 +152,8 @@ class Work:
         self.folder = folder
         self.seen: set[str] = set()
         self.written = 0
-        os.makedirs(f"{folder}/tree/sub")
         for name in ("new", "tree/secret", "tree/new", "tree/sub/new"):
-            with open(f"{folder}/{name}", "w") as file:
-                file.write("written")
+            write(f"{folder}/{name}", "written")
 
     def _try(self, action: Callable[..., object], *more: object) -> bool:
         try:
