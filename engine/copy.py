@@ -21,11 +21,11 @@ import os
 import select
 import stat
 
+from engine import copy_places as places
 from engine import copy_rules, events
 from engine.copy_rules import CopyError, Spelling
 from engine.rootfs import Rootfs
 from kernel.copying import Copy, Manner
-from kernel.paths import TMPFS_MAGIC, fs_magic, is_kernel_filesystem, open_in_root
 from kernel.record import Record
 from overlay import packing, unpacking
 from overlay.errors import OverlayError
@@ -40,13 +40,7 @@ if TYPE_CHECKING:
 
     Told = Callable[[int], None]
 
-_FOLLOWED = 40  # links at the end of a path, as many as the kernel follows
 _CHUNK = 1 << 18
-_KINDS = {
-    stat.S_IFREG: copy_rules.FILE,
-    stat.S_IFDIR: copy_rules.FOLDER,
-    stat.S_IFLNK: copy_rules.LINK,
-}
 
 
 class Options(Record):
@@ -81,7 +75,9 @@ def out(
     src = copy_rules.spell(source, f"{container.name}:{source}")
     dst = copy_rules.spell(destination, destination, os.getcwd())
     with Rootfs(home, container, writing=False) as rootfs:
-        copied = _transfer(_Inside(rootfs), src, _Host(), dst, options.follow, manner, told)
+        copied = _transfer(
+            places.Inside(rootfs), src, places.Host(), dst, options.follow, manner, told
+        )
     events.of_container(home, container, "copy")
     return copied
 
@@ -100,7 +96,9 @@ def into(
     dst = copy_rules.spell(destination, f"{container.name}:{destination}")
     with Rootfs(home, container, writing=True) as rootfs:
         watched = _unless_ended(rootfs, told)
-        copied = _transfer(_Host(), src, _Inside(rootfs), dst, options.follow, manner, watched)
+        copied = _transfer(
+            places.Host(), src, places.Inside(rootfs), dst, options.follow, manner, watched
+        )
     events.of_container(home, container, "copy")
     return copied
 
@@ -111,14 +109,14 @@ def out_archive(
     """Writes ``source`` of a container as a tar stream; everything is in it, owners too."""
     src = copy_rules.spell(source, f"{container.name}:{source}")
     with Rootfs(home, container, writing=False) as rootfs, _Failures(f"cannot copy {src.shown}"):
-        side = _Inside(rootfs)
-        kind, fd = _source(side, src, options.follow)
+        side = places.Inside(rootfs)
+        kind, fd = places.find_source(side, src, options.follow)
         try:
             how = copy_rules.decide(src, kind, copy_rules.spell("/", "-"), copy_rules.FOLDER)
             side.check_source(fd, src)
             packing.pack_as(fd, "." if how == copy_rules.CONTENT else src.name, stream)
         finally:
-            _close(fd)
+            places.close(fd)
     events.of_container(home, container, "copy")
 
 
@@ -136,8 +134,8 @@ def into_archive(
     dst = copy_rules.spell(destination, f"{container.name}:{destination}")
     what = f"cannot copy to {dst.shown}"
     with Rootfs(home, container, writing=True) as rootfs, _Failures(what):
-        side = _Inside(rootfs)
-        with _destination(side, dst) as found:
+        side = places.Inside(rootfs)
+        with places.find_destination(side, dst) as found:
             if found.kind != copy_rules.FOLDER:
                 raise CopyError(what, "it is not a folder, and an archive needs one")
             side.check_target(found, copy_rules.CONTENT, dst)
@@ -155,134 +153,19 @@ def into_archive(
     return Copied(size)
 
 
-# -- the two sides -------------------------------------------------------------------------
-
-
-class _Host:
-    """The caller's own file system: a path is what the host makes of it."""
-
-    def open(self, path: str, flags: int) -> int:
-        return os.open(path, flags | os.O_CLOEXEC)
-
-    def check_source(self, fd: int, source: Spelling) -> None:
-        """Nothing is forbidden here."""
-
-    def check_target(self, found: _Found, how: str, destination: Spelling) -> None:
-        """The kernel says what is."""
-
-
-class _Inside:
-    """A container's file system, with all that is mounted in it."""
-
-    def __init__(self, rootfs: Rootfs) -> None:
-        self._rootfs = rootfs
-
-    def open(self, path: str, flags: int) -> int:
-        return open_in_root(self._rootfs.fd, path, flags)
-
-    def check_source(self, fd: int, source: Spelling) -> None:
-        """CopyError for what is the kernel's and not the container's."""
-        if is_kernel_filesystem(fd):
-            raise CopyError(
-                f"cannot copy {source.shown}",
-                "the kernel makes it up when it is read",
-                f"read it inside: pyctr exec {self._rootfs.container.name} cat {source.path}",
-            )
-
-    def check_target(self, found: _Found, how: str, destination: Spelling) -> None:
-        """CopyError for a place that may not be written."""
-        what = f"cannot copy to {destination.shown}"
-        for fd in {found.parent if how == copy_rules.AS else found.fd, found.fd} - {-1}:
-            if is_kernel_filesystem(fd):
-                raise CopyError(what, "the kernel makes up the files there")
-            if not os.fstatvfs(fd).f_flag & os.ST_RDONLY:
-                continue
-            if os.fstat(fd).st_dev == os.fstat(self._rootfs.fd).st_dev:
-                raise CopyError(what, "container rootfs is marked read-only")
-            if fs_magic(fd) == TMPFS_MAGIC and self._rootfs.pidfd < 0:
-                raise CopyError(
-                    what,
-                    "it is in a tmpfs mount, which is there only while the container runs",
-                    f"start it first: pyctr start {self._rootfs.container.name}",
-                )
-            raise CopyError(what, "mounted volume is marked read-only")
-
-
-class _Found:
-    """Where DEST leads: ``fd`` is what is there, ``parent`` and ``name`` its place, -1 if none."""
-
-    def __init__(self, kind: str, fd: int = -1, parent: int = -1, name: str = "") -> None:
-        self.kind = kind
-        self.fd = fd
-        self.parent = parent
-        self.name = name
-
-    def __enter__(self) -> _Found:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        _close(self.fd)
-        _close(self.parent)
-
-
-def _source(side: _Host | _Inside, source: Spelling, follow: bool) -> tuple[str, int]:
-    """(kind, O_PATH descriptor) of SRC, -1 if it is missing."""
-    flags = os.O_PATH | (0 if follow or source.folder else os.O_NOFOLLOW)
-    try:
-        fd = side.open(source.path, flags)
-    except (FileNotFoundError, NotADirectoryError):
-        return copy_rules.MISSING, -1
-    return _kind(fd), fd
-
-
-def _destination(side: _Host | _Inside, destination: Spelling) -> _Found:
-    """Follows DEST to its end, also where a link leads to what is not there yet."""
-    path = destination.path
-    for _ in range(_FOLLOWED):
-        folder, _, name = path.rpartition("/")
-        parent = -1
-        try:
-            if name in ("", ".", ".."):
-                return _Found(copy_rules.FOLDER, side.open(path, os.O_PATH | os.O_DIRECTORY))
-            parent = side.open(folder or "/", os.O_PATH | os.O_DIRECTORY)
-            fd = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=parent)
-        except (FileNotFoundError, NotADirectoryError):
-            return _Found(copy_rules.MISSING, -1, parent, name)
-        kind = _kind(fd)
-        if kind != copy_rules.LINK:
-            return _Found(kind, fd, parent, name)
-        target = os.readlink("", dir_fd=fd)
-        path = target if target.startswith("/") else f"{folder}/{target}"
-        os.close(fd)
-        os.close(parent)
-    raise OSError(errno.ELOOP, "too many links", destination.path)
-
-
-def _kind(fd: int) -> str:
-    return _KINDS.get(stat.S_IFMT(os.fstat(fd).st_mode), copy_rules.SPECIAL)
-
-
-def _close(fd: int) -> None:
-    if fd >= 0:
-        os.close(fd)
-
-
-# -- between them --------------------------------------------------------------------------
-
-
 def _transfer(
-    source_side: _Host | _Inside,
+    source_side: places.Host | places.Inside,
     source: Spelling,
-    target_side: _Host | _Inside,
+    target_side: places.Host | places.Inside,
     destination: Spelling,
     follow: bool,
     manner: Manner,
     told: Told,
 ) -> Copied:
     with _Failures(f"cannot copy {source.shown} to {destination.shown}"):
-        kind, fd = _source(source_side, source, follow)
+        kind, fd = places.find_source(source_side, source, follow)
         try:
-            with _destination(target_side, destination) as found:
+            with places.find_destination(target_side, destination) as found:
                 parent = found.parent >= 0
                 how = copy_rules.decide(source, kind, destination, found.kind, parent=parent)
                 source_side.check_source(fd, source)
@@ -294,7 +177,7 @@ def _transfer(
                 else:
                     copy.entry(fd, found.name if how == copy_rules.AS else source.name)
         finally:
-            _close(fd)
+            places.close(fd)
     return Copied(copy.size, copy.left_out)
 
 

@@ -4,18 +4,17 @@ A running container shows its own mount namespace: volumes, binds and tmpfs as i
 them. One that does not run is mounted for us alone, as a start would: for reading over a writable
 layer in memory, so that it can be started meanwhile; for writing with its own writable layer, under
 its lock, because no layer may be the upperdir of two unions. Its tmpfs mounts are empty then, and
-read-only: what would be written there would be lost. Volumes are held, so that none is replaced or
-removed under our hands.
+read-only: what would be written there would be lost. Nobody removes the container meanwhile, and
+its volumes are held, so that none is replaced or removed under our hands.
 """
 
 from __future__ import annotations
 
 import os
 import select
-import time
 
 from engine import compose, containers, files, locks, reconcile, skeleton
-from engine.errors import ContainerConflict, ContainerNotFound, EngineError
+from engine.errors import ContainerConflict
 from kernel import process
 from overlay.union import Union
 from runtime import rootfs
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from engine.containers import Container
     from engine.home import Home
     from kernel.locks import Lock
-
-_SETTLE = 20.0  # seconds that a monitor may take to record an end
 
 
 class Rootfs:
@@ -48,19 +45,15 @@ class Rootfs:
         self.fd = -1
 
     def __enter__(self) -> Rootfs:
-        deadline = time.monotonic() + _SETTLE
         try:
             while self._root is None:
-                fresh = containers.get(self._home, self.container.id)
-                if fresh is None:
-                    raise ContainerNotFound(f"no such container: {self.container.name}")
-                self.container = fresh
+                fresh = self.container = containers.require(self._home, self.container)
                 if containers.is_running(fresh):
                     self._root = self._running(fresh)
                 elif fresh.status in containers.ALIVE:
-                    _settle(self._home, fresh, deadline)
+                    reconcile.settle(self._home, fresh)
                 else:
-                    self._root = self._stopped()
+                    self._root = self._stopped(fresh)
         except BaseException:
             self.__exit__()
             raise
@@ -75,7 +68,7 @@ class Rootfs:
             os.close(self.pidfd)
             self.pidfd = -1
         while self._locks:
-            self._locks.pop().__exit__()
+            self._locks.pop().release()
 
     def has_ended(self) -> bool:
         """Whether a container that ran at the beginning does so no longer."""
@@ -85,24 +78,34 @@ class Rootfs:
         poll.register(self.pidfd, select.POLLIN)
         return bool(poll.poll(0))
 
-    def _running(self, fresh: Container) -> rootfs.Root | None:
+    def _running(self, container: Container) -> rootfs.Root | None:
+        """None if it has just ended."""
+        reading = locks.reading(self._home, container).take()
         try:
-            self.pidfd = process.pidfd_open(fresh.pid)
-            return rootfs.of_process(fresh.pid, fresh.start_time)
-        except ProcessLookupError:  # it has just ended
-            if self.pidfd >= 0:
-                os.close(self.pidfd)
-                self.pidfd = -1
+            pidfd = process.pidfd_open(container.pid)
+            try:
+                root = rootfs.of_process(container.pid, container.start_time)
+            except BaseException:
+                os.close(pidfd)
+                raise
+        except ProcessLookupError:
+            reading.release()
             return None
+        except BaseException:
+            reading.release()
+            raise
+        self._locks.append(reading)
+        self.pidfd = pidfd
+        return root
 
-    def _stopped(self) -> rootfs.Root | None:
+    def _stopped(self, container: Container) -> rootfs.Root | None:
         """None if it was started before we had its lock."""
-        home, container = self._home, self.container
+        home = self._home
         if self._writing:
             held = locks.alone(home, container).take()
             self._locks.append(held)
             if held.container.status in containers.ALIVE:
-                self._locks.pop().__exit__()
+                self._locks.pop().release()
                 return None
             container = self.container = held.container
         else:
@@ -114,36 +117,31 @@ class Rootfs:
         mounts = home.volumes.mounts(container.id)
         for mount in mounts:
             if mount.kind == "volume":
-                home.volumes.ensure(mount.source)
-                self._locks.append(home.volumes.lock(mount.source).__enter__())
+                self._locks.append(home.volumes.claim(mount.source)[1])
         folder = home.folder(container.id)
         if self._writing and not os.path.exists(f"{folder}/hosts"):
             files.write(home, container)
-        entries = compose.file_mounts(home, container, mounts)
+        needed = {mount.destination for mount in mounts} if self._writing else set()
         spec = {
             "root": {"readonly": container.settings.readonly},
-            "mounts": [entry for entry in map(self._shown, entries) if entry],
+            "mounts": [
+                _shown(entry)
+                for entry in compose.file_mounts(home, container, mounts)
+                if entry["destination"] in needed or _is_there(entry)
+            ],
         }
         image = home.images.get(container.image_id)
         union = Union(skeleton.lower(home, image), f"{folder}/upper", f"{folder}/work")
         return rootfs.assembled(spec, union, f"{folder}/rootfs", throwaway=not self._writing)
 
-    def _shown(self, entry: dict[str, Any]) -> dict[str, Any] | None:
-        """How one of the mounts is shown; None if only a start needs what it lacks."""
-        if entry["type"] == "tmpfs":
-            return {**entry, "options": [*entry["options"], "ro"]}
-        if not self._writing and not os.path.exists(entry["source"]):
-            return None
+
+def _is_there(entry: dict[str, Any]) -> bool:
+    """Whether a mount has what it needs: what is missing on the host keeps nobody from the rest."""
+    return entry["type"] == "tmpfs" or os.path.exists(entry["source"])
+
+
+def _shown(entry: dict[str, Any]) -> dict[str, Any]:
+    """A mount as a container that does not run has it."""
+    if entry["type"] != "tmpfs":
         return entry
-
-
-def _settle(home: Home, container: Container, deadline: float) -> None:
-    """Gives the monitor of a container that has ended the time to say so."""
-    if reconcile.mend(home, container):
-        return
-    if time.monotonic() > deadline:
-        raise EngineError(
-            f"container {container.name} has ended, but its monitor does not record it",
-            f"process {container.monitor_pid} is stuck",
-        )
-    time.sleep(0.005)
+    return {**entry, "options": [*entry["options"], "ro"]}

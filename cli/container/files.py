@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from cli import progress
+from cli import progress, whole
 from cli.errors import UsageError
 from cli.options import Command, Parsed, option, several, value
 from cli.shared import warn
@@ -44,11 +44,13 @@ def _commit(parsed: Parsed) -> int:
 def _export(parsed: Parsed) -> int:
     from engine.export import export
 
-    if not parsed.output and os.isatty(1):
-        raise UsageError("an archive is not for a terminal", "", "use -o FILE, or a pipe")
     here = home.find()
+    if not parsed.output:
+        _refuse_terminal(1, "an archive is not for a terminal", "use -o FILE, or a pipe")
+        export(here, reconcile.find(here, parsed.words[0]), sys.stdout.buffer)
+        return 0
     one = reconcile.find(here, parsed.words[0])
-    with open(parsed.output or 1, "wb", closefd=bool(parsed.output)) as out:
+    with whole.WholeFile(parsed.output) as out:
         export(here, one, out)
     return 0
 
@@ -58,15 +60,12 @@ def _cp(parsed: Parsed) -> int:
 
     source, destination = map(_place, parsed.words)
     if bool(source[0]) == bool(destination[0]):
-        raise _wrong_direction(both=bool(source[0]))
+        raise _wrong_direction(parsed.words, both=bool(source[0]))
     here = home.find()
-    name = source[0] or destination[0]
     try:
-        one = reconcile.find(here, name)
+        one = reconcile.find(here, source[0] or destination[0])
     except ContainerNotFound as error:
-        written = next(word for word in parsed.words if word.startswith(f"{name}:"))
-        if os.path.lexists(written):
-            error.hint = f"if the file of the host is meant, write ./{written}"
+        error.hint = _meant_here(parsed.words) or error.hint
         raise
     options = copy.Options(parsed.archive, parsed.follow_link)
     if destination == ("", "-"):
@@ -102,12 +101,18 @@ def _place(word: str) -> tuple[str, str]:
     return container, path
 
 
-def _wrong_direction(*, both: bool) -> UsageError:
+def _meant_here(words: list[str]) -> str:
+    """A hint for whoever named a file of the host that has a colon in its name."""
+    here = [word for word in words if _place(word)[0] and os.path.lexists(word)]
+    return f"if the file of the host is meant, write ./{here[0]}" if here else ""
+
+
+def _wrong_direction(words: list[str], *, both: bool) -> UsageError:
     if both:
         return UsageError(
             "copying between containers is not supported",
             "",
-            "pyctr cp ONE:/path - | pyctr cp - OTHER:/folder",
+            _meant_here(words) or "pyctr cp ONE:/path - | pyctr cp - OTHER:/folder",
             exit_code=1,
         )
     return UsageError(

@@ -1,11 +1,8 @@
-"""rename, pause, unpause, top, export and prune."""
+"""rename, pause, unpause, top and prune."""
 
 from __future__ import annotations
 
-import io
 import json
-import subprocess
-import tarfile
 import time
 
 TYPE_CHECKING = False
@@ -74,21 +71,6 @@ def test_top_shows_the_processes_of_one_container(pyctr: Pyctr) -> None:
     assert "no PID column" in pyctr("top", "c", "-o", "comm", code=125).stderr
     pyctr("stop", "-t", "0", "c")
     assert "not running" in pyctr("top", "c", code=1).stderr
-
-
-def test_an_export_is_the_whole_file_system_without_volumes(pyctr: Pyctr, home_dir: str) -> None:
-    script = "rm /etc/shells; echo new > /etc/new; echo v > /vol/in; sleep 1000"
-    pyctr("run", "-d", "--name", "c", "-v", "/vol", "base", "sh", "-c", script)
-    time.sleep(0.3)
-    ran = subprocess.run(pyctr.argv("export", "c"), capture_output=True, check=True)
-    with tarfile.open(fileobj=io.BytesIO(ran.stdout)) as archive:
-        names = {member.name for member in archive}
-    assert {"bin/busybox", "etc/new", "vol"} <= names
-    assert not {"etc/shells", "vol/in"} & names
-    pyctr("export", "-o", f"{home_dir}/flat.tar", "c")
-    pyctr("import", f"{home_dir}/flat.tar", "flat")
-    assert pyctr.out("run", "--rm", "flat", "cat", "/etc/new") == "new"
-    assert pyctr.out("exec", "c", "cat", "/etc/new") == "new", "it goes on"
 
 
 def test_prune_removes_what_does_not_run(pyctr: Pyctr) -> None:
