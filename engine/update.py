@@ -129,7 +129,10 @@ def _writes(container: Container, settings: Settings) -> list[tuple[str, str]]:
     if old["pids"] and not new["pids"]:
         new["pids"] = {"limit": -1}
     different = {name: section for name, section in new.items() if section != old[name]}
-    return cgroups.of(container.cgroup).writes(different)
+    cgroup = cgroups.of(container.cgroup)
+    if "limit" in different.get("memory", {}):
+        cgroup.check_memory(different["memory"]["limit"])
+    return cgroup.writes(different)
 
 
 def _changeable(settings: Settings) -> dict[str, dict[str, Any]]:

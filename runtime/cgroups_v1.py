@@ -100,6 +100,9 @@ class Cgroup:
         folder = self._at.get("cpuset", "")
         return cgroups.read(folder, "cpuset.cpus"), cgroups.read(folder, "cpuset.mems")
 
+    def check_memory(self, limit: int) -> None:
+        """Nothing: the kernel itself refuses a limit (EBUSY) that is below what is in use."""
+
     def _wanted(self, resources: dict[str, Any]) -> list[tuple[str, str, str]]:
         memory = resources.get("memory") or {}
         if "swap" not in memory:

@@ -88,13 +88,11 @@ class Cgroup:
                     f"the {controller} controller is not available in {self._root}",
                     "leave the limit out, or enable the controller",
                 )
-            if key == "memory.limit":
-                self._check_limit(resources["memory"]["limit"])
             made.append((f"{self._folder}/{file}", value))
         return made
 
-    def _check_limit(self, limit: int) -> None:
-        """A limit below what cannot be dropped would kill at once; version 1 answers EBUSY."""
+    def check_memory(self, limit: int) -> None:
+        """RuntimeFailure if so low a limit (bytes, -1 for none) would kill processes at once."""
         used = cgroups.amount(cgroups.read(self._folder, "memory.current"))
         counts = cgroups.read(self._folder, "memory.stat")
         kept = used - cgroups.counter(counts, "file") + cgroups.counter(counts, "shmem")

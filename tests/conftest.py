@@ -9,11 +9,16 @@ import sys
 import tempfile
 import time
 
+import hypothesis
 import pytest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# A slow, busy machine is no failure of what is tested.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 

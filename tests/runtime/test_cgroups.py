@@ -303,12 +303,11 @@ def test_usage_is_counted(path: str) -> None:
         assert cgroup.usage().cpu == 0 and cgroup.usage().pids == 0
         pid = run_in(cgroup, work)
         deadline = time.monotonic() + 60
-        while cgroup.usage().cpu < 200_000_000:
+        while (found := cgroup.usage()).cpu < 200_000_000 or found.memory < 32 << 20:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        found = cgroup.usage()
         assert found.memory_limit == 256 << 20
-        assert 32 << 20 <= found.memory <= 256 << 20
+        assert found.memory <= 256 << 20
         assert found.pids == 1
         cgroup.kill()
         os.waitpid(pid, 0)
