@@ -96,6 +96,14 @@ def main(argv: list[str]) -> int:
     except OSError as error:
         tell(PyctrError("the system refused", str(error)))
         return 125
+    except Exception as error:
+        from engine.home import as_failure
+
+        told = as_failure(error)
+        if told is None:
+            raise
+        tell(told)
+        return told.exit_code
 
 
 def tell(error: PyctrError) -> None:

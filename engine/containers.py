@@ -115,6 +115,13 @@ def get(home: Home, container_id: str) -> Container | None:
     return _container(row) if row else None
 
 
+def named(home: Home, name: str) -> Container | None:
+    """The container that has exactly that name, or None."""
+    query = f"SELECT {_COLUMNS} FROM containers WHERE name = ?"
+    row = home.db.execute(query, (name,)).fetchone()
+    return _container(row) if row else None
+
+
 def require(home: Home, container: Container) -> Container:
     """The row as it is now; ContainerNotFound if it was removed meanwhile."""
     fresh = get(home, container.id)

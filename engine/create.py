@@ -57,7 +57,7 @@ _recorded = trace.point("engine.create.recorded")
 _layer_made = trace.point("engine.create.layer_made")
 _populated = trace.point("engine.create.populated")
 
-
+_A_MOMENT = 5.0  # seconds
 _FORBIDDEN = ("/proc", "/sys", "/dev")
 
 
@@ -94,6 +94,8 @@ def create(
             f"invalid container name {request.name!r}",
             "it is made of a-z A-Z 0-9 _ . - and begins with a letter or digit",
         )
+    if request.name:
+        _make_way(home, request.name)
     image = _image(home, request, tell)
     settings = limits.checked(views.resolved(home, complete(request, image)), warn)
     compose.check(home, settings, warn)
@@ -234,21 +236,44 @@ def _record(
         if not named:
             made = made.replace(name=names.with_number(names.generate()))
             continue
-        other = home.db.execute("SELECT id FROM containers WHERE name = ?", (made.name,)).fetchone()
-        if other is None or _mended(home, other[0]):
-            continue
-        raise EngineError(
-            f"the container name {made.name} is already in use",
-            f"by container {other[0][:12]}",
-            f"remove it (pyctr rm {made.name}), or choose another name",
-        )
+        other = containers.named(home, made.name)
+        if other is not None and not _leaves(home, other):
+            raise _taken(other)
 
 
-def _mended(home: Home, container_id: str) -> bool:
-    """Whether the container that holds a name was the leftover of a crash and is gone now."""
-    other = containers.get(home, container_id)
-    return other is None or (
-        reconcile.mend(home, other) and containers.get(home, container_id) is None
+def _make_way(home: Home, name: str) -> None:
+    """Finishes a removal of a container of that name; EngineError if there is one to stay.
+
+    That can wait for volumes, so it comes before we hold any.
+    """
+    other = containers.named(home, name)
+    if other is not None and reconcile.mend(home, other):
+        other = containers.named(home, name)
+    if other is not None:
+        raise _taken(other)
+
+
+def _leaves(home: Home, other: Container) -> bool:
+    """Whether a container that has just taken a name is gone within a moment.
+
+    Its removal may wait for the volumes that we hold, but its row goes before.
+    """
+    deadline = time.monotonic() + _A_MOMENT
+    while time.monotonic() < deadline:
+        fresh = containers.get(home, other.id)
+        if fresh is None:
+            return True
+        if not reconcile.is_leaving(fresh):
+            return False
+        time.sleep(0.005)
+    return False
+
+
+def _taken(other: Container) -> EngineError:
+    return EngineError(
+        f"the container name {other.name} is already in use",
+        f"by container {other.short_id}",
+        f"remove it (pyctr rm {other.name}), or choose another name",
     )
 
 

@@ -58,7 +58,7 @@ def erase(home: Home, container: Container, *, volumes: str) -> None:
         names = [m.source for m in home.volumes.mounts(container.id) if m.kind == "volume"]
         orphans = _delete_row(home, container.id, names)
         _row_removed()
-        erase_files(home, container.id)
+        erase_files(home, container.id, container.cgroup)
     _files_removed()
     if volumes == "free":
         home.volumes.free(orphans)
@@ -77,9 +77,9 @@ def _delete_row(home: Home, container_id: str, names: list[str]) -> list[str]:
         return [volume.name for volume in home.volumes.unused_of(names)]
 
 
-def erase_files(home: Home, container_id: str) -> None:
+def erase_files(home: Home, container_id: str, cgroup: str) -> None:
     """The control group and the folders of a container that has no row; under its locks."""
-    cgroups.of(f"/pyctr/{container_id}").remove()
+    cgroups.of(cgroup).remove()
     if os.path.isdir(home.run_folder(container_id)):
         tree.remove_tree(home.run_folder(container_id))
     moved = f"{home.root}/containers/{GONE}{container_id}-{os.getpid()}"

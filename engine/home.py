@@ -17,6 +17,7 @@ Database File", 2.6 (fork) and 2.2 (locks).
 from __future__ import annotations
 
 import os
+import sys
 
 from engine import config
 from engine.errors import EngineError
@@ -132,6 +133,22 @@ def find() -> Home:
     return Home(chosen.root, chosen.run, chosen.trash_age)
 
 
+def as_failure(error: BaseException) -> EngineError | None:
+    """What to tell of an error of the database that nobody expected; None if it is none of it.
+
+    The disk is full, the file is damaged, or somebody has kept it locked for half a minute.
+    """
+    sqlite = sys.modules.get("_sqlite3")
+    if sqlite is None or not isinstance(error, sqlite.Error):
+        return None
+    return _unusable("cannot use the database", error, "")
+
+
+def _unusable(what: str, error: BaseException, path: str) -> EngineError:
+    hint = "run pyctr as root; if the file is damaged, move it away: volumes are adopted again"
+    return EngineError(what, str(error), hint, path)
+
+
 _F_OFD_SETLK = 37  # fcntl(2), linux/fcntl.h
 _SHARED_FIRST, _SHARED_SIZE = 0x40000002, 510  # sqlite: os.h
 
@@ -177,12 +194,7 @@ def _connect(root: str) -> sqlite3.Connection:
         db.execute("PRAGMA wal_autocheckpoint = 200")  # whoever comes next reads what is in it
         db.execute("PRAGMA foreign_keys = ON")
     except (OSError, sqlite3.Error) as error:
-        raise EngineError(
-            "cannot open the database",
-            str(error),
-            "run pyctr as root; if the file is damaged, move it away: volumes are adopted again",
-            path,
-        ) from None
+        raise _unusable("cannot open the database", error, path) from None
     if version not in (0, _VERSION):
         raise EngineError(
             "cannot use the database",

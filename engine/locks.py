@@ -5,9 +5,10 @@
 
 A lock dies with its holder, so a row that says "creating" or "removing" while nobody has the lock
 is the leftover of a crash. The command that starts a container hands its lock on to the monitor,
-which keeps it until the program runs. Orders that hold everywhere, so that nobody waits in a
-circle: a container's lock before its ``reading`` lock before locks of volumes, one container at a
-time, and nobody waits for a lock within a transaction of the database.
+which keeps it until the program runs. Nobody waits in a circle, because these orders hold
+everywhere: a container's lock, then its ``reading`` lock, then locks of volumes; who holds any of
+them waits for no other container; and nobody waits for a lock within a transaction of the
+database.
 """
 
 from __future__ import annotations

@@ -308,7 +308,6 @@ class _Monitor:
             containers.exited(self.home, container.id, os.getpid(), **columns)
         _exit_recorded()
         events.of_volumes(self.home, container, "unmount")
-        events.of_volumes(self.home, container, "unmount")
         if oom_killed:
             events.of_container(self.home, container, "oom")
         events.of_container(self.home, container, "die", exitCode=str(self.code))

@@ -35,7 +35,6 @@ UPDATE_NOTE = "update.json"  # in the run folder, while engine.update is at work
 
 _KILLED = 137
 _PATIENCE = 20.0  # seconds that a monitor may take to record an end
-_UNDER_WAY = (*containers.UP, "creating", "removing")
 
 
 def find(home: Home, text: str) -> Container:
@@ -48,8 +47,13 @@ def find(home: Home, text: str) -> Container:
 
 def needs_mending(container: Container) -> bool:
     """Whether the row claims that something is under way, or should have gone with its end."""
+    return container.status in (*containers.UP, "creating") or is_leaving(container)
+
+
+def is_leaving(container: Container) -> bool:
+    """Whether it is being removed, or its end is to be its removal."""
     ended = container.status == "exited" and container.settings.auto_remove
-    return ended or container.status in _UNDER_WAY
+    return ended or container.status == "removing"
 
 
 def mend(home: Home, container: Container, *, wait: bool = True) -> bool:
@@ -132,28 +136,29 @@ def _bury(home: Home, container: Container) -> None:
 def settle(home: Home, container: Container) -> None:
     """Waits until the end of a container whose first process is dead is on record.
 
-    The end of this run: its restart policy may have started it again by then. With --rm that is
-    its removal. If its monitor is dead as well, we record it.
+    The end of this run: its restart policy may have started it again by then. With --rm also until
+    it is removed, unless that takes long. If its monitor is dead as well, we record it.
     """
     deadline = time.monotonic() + _PATIENCE
     monitor = (container.monitor_pid, container.monitor_start)
-    while time.monotonic() < deadline:
+    while True:
         fresh = containers.get(home, container.id)
         if fresh is None:
             return
-        if (fresh.monitor_pid, fresh.monitor_start) != monitor:  # it may even run again
-            if fresh.status not in containers.UP:
-                mend(home, fresh)
+        recorded = (fresh.monitor_pid, fresh.monitor_start) != monitor  # it may even run again
+        recorded = recorded or fresh.pid != container.pid
+        if recorded and not is_leaving(fresh):
             return
-        if fresh.pid != container.pid:
+        if mend(home, fresh, wait=False):
             return
-        if mend(home, fresh):
-            return
+        if time.monotonic() > deadline:
+            break
         time.sleep(0.002)
-    raise EngineError(
-        f"container {container.name} has ended, but its monitor does not record it",
-        f"process {container.monitor_pid} is stuck",
-    )
+    if not recorded:
+        raise EngineError(
+            f"container {container.name} has ended, but its monitor does not record it",
+            f"process {container.monitor_pid} is stuck",
+        )
 
 
 def mend_all(home: Home) -> None:
@@ -191,4 +196,4 @@ def sweep(home: Home) -> None:
 def _sweep_folder(home: Home, container_id: str) -> None:
     with locks.leftover(home, container_id):
         if containers.get(home, container_id) is None:
-            erase_files(home, container_id)
+            erase_files(home, container_id, f"/pyctr/{container_id}")

@@ -178,17 +178,14 @@ def attach(
         containers.require_running(container)
     _attaching()
     try:
-        connection = connect(home, container)
-    except OSError:
-        containers.require_running(locks.wait(home, container))  # its start or end was under way
-        try:
-            connection = connect(home, container)
-        except OSError as error:
-            raise EngineError(
-                f"cannot attach to container {container.name}",
-                f"its monitor does not answer: {error.strerror}",
-                exit_code=1,
-            ) from None
+        connection = reach(home, container)
+    except OSError as error:
+        containers.require_running(containers.require(home, container))
+        raise EngineError(
+            f"cannot attach to container {container.name}",
+            f"its monitor does not answer: {error.strerror}",
+            exit_code=1,
+        ) from None
     if stdin or output:
         events.of_container(home, container, "attach")
     connection.sendall(wire.message(wire.ATTACH, {"stdin": stdin, "output": output}))
@@ -211,3 +208,11 @@ def _require_streams(container: Container) -> None:
 def connect(home: Home, container: Container) -> socket:
     """A connection to the monitor of a container; OSError if there is none."""
     return sockets.connect(f"{home.run_folder(container.id)}/attach.sock")
+
+
+def reach(home: Home, container: Container) -> socket:
+    """:func:`connect`, also while a start is not complete; OSError if there is no monitor then."""
+    try:
+        return connect(home, container)
+    except OSError:
+        return connect(home, locks.wait(home, container))  # its start or its end was under way

@@ -173,7 +173,7 @@ def wait(home: Home, text: str) -> int:
     container = reconcile.find(home, text)
     if container.status in containers.UP:  # also when it has ended, but not on record yet
         try:
-            session = start.Session(start.connect(home, container), wire.Reader())
+            session = start.Session(start.reach(home, container), wire.Reader())
             return attach.follow(session, attach.Streams())
         except OSError:
             reconcile.settle(home, container)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Pyctr
 
-PATIENCE = 60.0  # seconds that a step may take on a machine that is busy with other things
+PATIENCE = 120.0  # seconds that a step may take on a machine that is busy with other things
 
 
 def until(condition: Callable[[], object], what: str) -> None:
@@ -79,8 +79,7 @@ class Held(Command):
 
     def __init__(self, pyctr: Pyctr, point: str, *args: str) -> None:
         super().__init__(pyctr, *args, trace=f"pause:{point}")
-        marks = (f"PYCTR_TRACE=pause:{point}", f"PYCTR_ROOT={pyctr.root}")
-        self._marks = tuple(mark.encode() for mark in marks)
+        self._marks = (f"PYCTR_TRACE=pause:{point}".encode(), f"PYCTR_ROOT={pyctr.root}".encode())
         self._pid = 0
         try:
             until(self._find, f"{' '.join(args)} to stand at {point}")
@@ -89,9 +88,10 @@ class Held(Command):
             raise
 
     def _find(self) -> bool:
-        for pid, variables in _environments():
-            if all(mark in variables for mark in self._marks) and _state(pid) == "T":
-                self._pid = pid
+        ended = self.process.poll() is not None
+        own = [pid for pid, words in _environments() if all(m in words for m in self._marks)]
+        assert own or not ended, f"it never came there: {self.done(None)}"
+        self._pid = next((pid for pid in own if _state(pid) == "T"), 0)
         return self._pid > 0
 
     def go(self) -> None:

@@ -272,21 +272,24 @@ class Store:
             if not process.is_anybody(left.rpartition("-")[2]):  # its maker died
                 tree.remove_tree(f"{self.root}/{left}")
         strangers = [n for n in names if is_name(n) and n not in known]
-        return [name for name in strangers if self._adopt(name)]
+        return [name for name in strangers if self._adopt(name, wait=False)]
 
-    def _adopt(self, name: str) -> bool:
-        """Gives a folder that is no leftover a row; whether it did."""
-        return self._settle(name, adopt=True)
+    def _adopt(self, name: str, *, wait: bool = True) -> bool:
+        """Gives a folder that is no leftover a row; whether it did.
 
-    def _settle(self, name: str, *, adopt: bool = False) -> bool:
+        Without ``wait`` not if somebody is at work on it: a list does not wait for one volume.
+        """
+        return self._settle(name, adopt=True, wait=wait)
+
+    def _settle(self, name: str, *, adopt: bool = False, wait: bool = True) -> bool:
         """Finishes a removal that was interrupted after its row was gone; else may adopt.
 
         Under the volume's lock: nobody is making or removing it now.
         """
         folder = self.folder(name)
         try:
-            lock = Lock(f"{folder}/lock").take()
-        except FileNotFoundError:
+            lock = Lock(f"{folder}/lock", blocking=wait).take()
+        except (FileNotFoundError, BlockingIOError):
             return False
         with lock:
             if self.known(name) is not None:
