@@ -49,9 +49,9 @@ class Streams:
     """A person's side: ``stdin`` is -1 if it is not attached; ``size()`` is that of the terminal.
 
     ``send_signal`` passes a signal on to the container and says whether that was possible: those
-    of ``proxied``. Without it, and with a terminal, they keep their meaning for the command itself.
-    ``keys`` leave a terminal. ``redraw`` makes programs show again what they showed to others.
-    ``input_only``: the session ends with the input.
+    of ``proxied``. Without it, they keep their meaning for the command itself. ``keys`` leave a
+    terminal. ``redraw`` makes programs show again what they showed to others. ``input_only``: the
+    session ends with the input.
     """
 
     def __init__(
@@ -142,8 +142,7 @@ class _Side:
         self._signalled, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signals.set_wakeup_fd(self._write)
         streams = self._streams
-        proxies = streams.send_signal is not None and not streams.tty
-        for number in streams.proxied if proxies else (signals.SIGWINCH,):
+        for number in streams.proxied if streams.send_signal else (signals.SIGWINCH,):
             self._before[number] = signals.signal(number, lambda _number, _frame: None)
         if self._before.get(signals.SIGHUP) == signals.SIG_IGN:  # nohup(1)
             signals.signal(signals.SIGHUP, signals.SIG_IGN)
@@ -196,7 +195,7 @@ class _Side:
         if number == signals.SIGWINCH and self._streams.tty:
             self._resize()
             return
-        if send is None or self._streams.tty or send(number):
+        if send is None or send(number):
             return
         if number in _ENDING and any(sink.waiting for sink in self.sinks.values()):
             # It has ended, but what it wrote cannot be shown: the signal is for us after all.

@@ -98,8 +98,9 @@ def execute(
     if request.detach:
         return 0
     code = _serve(started, request, streams, ours)
-    if code == attach.DETACHED:
-        return 0  # left with the detach keys: the program goes on without us
+    if code == attach.DETACHED:  # the program goes on without us
+        events.of_container(home, container, "exec_detach", execID=identity)
+        return code
     events.of_container(home, container, "exec_die", execID=identity, exitCode=str(code))
     return code
 
@@ -163,11 +164,11 @@ def _serve(started: Started, request: ExecRequest, streams: Streams, ours: list[
     # A stopped program could not be interrupted, and would have nobody to make it go on.
     job_control = (signals.SIGTSTP, signals.SIGCONT)
     streams.proxied = tuple(number for number in streams.proxied if number not in job_control)
-    streams.send_signal = send
+    streams.send_signal = None if request.tty else send
     resize = None
     console = started.console
     if console >= 0:
-        terminals.open_peer(console)  # as for a container: it must not hang up for a while
+        terminals.hold_open(console)
         outputs, target = {console: 1}, console
 
         def resize(size: tuple[int, int]) -> None:
@@ -199,7 +200,7 @@ def _leave(console: int, pidfd: int) -> None:
         os.setsid()
         os.chdir("/")
         reset_signals()
-        keep_only({console, terminals.open_peer(console), pidfd})
+        keep_only({console, terminals.hold_open(console), pidfd})
         process.set_name("pyctr:exec")
         poll = select.poll()
         for fd in (console, pidfd):

@@ -97,7 +97,8 @@ class Hub:
         self._once = once
         self._streams: dict[int, str] = {}  # descriptor of the container's output to its name
         self._input = -1  # where the container's standard input is written
-        self._peer = -1  # the container's side of its terminal
+        self._tty = False
+        self._peer = -1  # the container's side of its terminal, held open
         self._to_input = bytearray()
         self._input_ends = False
         self._crowded = False  # no descriptor was left for a further client
@@ -107,9 +108,8 @@ class Hub:
         self._streams, self._input = dict(streams), target
         self._to_input.clear()
         self._input_ends = False
-        # A terminal that nobody has open hangs up, which would kill whoever opens it again later:
-        # a program that closes its streams for a while is no reason for that.
-        self._peer = terminals.open_peer(target) if tty else -1
+        self._tty = tty
+        self._peer = terminals.hold_open(target) if tty else -1
         for fd in self.descriptors:
             os.set_blocking(fd, False)
 
@@ -149,7 +149,7 @@ class Hub:
             timeout = _PATIENCE if timeout is None else min(timeout, _PATIENCE)
         else:
             wanted |= dict.fromkeys(self._streams, select.POLLIN)
-        if self._input >= 0 and (self._to_input or not self._is_tty):
+        if self._input >= 0 and (self._to_input or not self._tty):
             out = select.POLLOUT if self._to_input else 0
             wanted[self._input] = wanted.get(self._input, 0) | out
         for client in self.clients.values():
@@ -163,7 +163,7 @@ class Hub:
 
     def _must_wait(self) -> bool:
         """Whether the container has to wait for a client; a disk may have room again meanwhile."""
-        full = [client for client in self.clients.values() if client.waiting.is_full]
+        full = [one for one in self.clients.values() if one.output and one.waiting.is_full]
         for client in full:
             client.waiting.settle()
         return any(client.waiting.is_full for client in full)
@@ -185,26 +185,19 @@ class Hub:
             self.log.flush()
 
     def close_door(self) -> None:
-        """Lets in who has connected already, so that they are told of the end, and nobody else.
-
-        The socket has no name any more by then.
-        """
+        """Lets in who has connected already, so that they are told of the end, and nobody else."""
         if self.listener is None:
             return
-        poll = select.poll()
-        poll.register(self.listener.fileno(), select.POLLIN)
-        while poll.poll(0):
-            self._accept(self.listener)
+        self.listener.setblocking(False)
+        while self._accept(self.listener):
+            continue
         self.listener.close()
         self.listener = None
 
     def disconnect(self, said: bytes) -> None:
-        """The program has ended and another will follow: its streams are closed, and who was
-        attached is told so and served no longer, but gets what is left for him.
+        """The program has ended and another will follow: who was attached is told so and served
+        no longer, but gets what is left for him.
         """
-        for fd in self.descriptors:
-            os.close(fd)
-        self._streams, self._input, self._peer = {}, -1, -1
         for client in self.clients.values():
             client.tell(said)
             client.stdin, client.output, client.froze = False, frozenset(), False
@@ -222,10 +215,6 @@ class Hub:
             poll.poll()
 
     # -- the container ---------------------------------------------------------------------
-
-    @property
-    def _is_tty(self) -> bool:
-        return self._peer >= 0
 
     def _from_container(self, fd: int) -> bool:
         """Passes on one chunk of output; False if there was none."""
@@ -266,7 +255,7 @@ class Hub:
             return
         except OSError:  # nobody reads it any more
             self._input_ends = True
-        if self._input_ends and not self._is_tty:
+        if self._input_ends and not self._tty:
             self._close_input()
 
     def _close_input(self) -> None:
@@ -284,17 +273,19 @@ class Hub:
 
     # -- clients ---------------------------------------------------------------------------
 
-    def _accept(self, listener: socket) -> None:
+    def _accept(self, listener: socket) -> bool:
+        """A further client; whether there was one."""
         try:
             connection = sockets.accept(listener)
         except OSError as error:
             self._crowded = error.errno in (23, 24)  # ENFILE, EMFILE; otherwise it left already
-            return
+            return False
         if sockets.peer_uid(connection) not in (0, os.geteuid()):
             connection.close()
-            return
+            return True
         client = Client(connection, self.first.waiting.folder)
         self.clients[client.fd] = client
+        return True
 
     def _with_client(self, client: Client, events: int) -> None:
         if events & select.POLLOUT:
@@ -324,7 +315,7 @@ class Hub:
                 self._to_input += payload
             else:
                 self._refuse_input(client)
-        elif kind == wire.RESIZE and self._is_tty:
+        elif kind == wire.RESIZE and self._tty and self._input >= 0:
             self._resize(wire.value(payload))
         elif kind == wire.FREEZE:
             client.froze = wire.value(payload) is True
@@ -347,7 +338,7 @@ class Hub:
             raise wire.ProtocolError("resize wants two numbers")
         columns, rows = (max(0, min(n, 65535)) for n in size)
         try:
-            terminals.set_size(self._peer, columns, rows)
+            terminals.set_size(self._input, columns, rows)
         except OSError:  # EIO: the program has just ended
             return
 

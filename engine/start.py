@@ -172,28 +172,40 @@ def attach(
     It gets the streams it names, or just learns of the end. ContainerConflict if there are no
     streams to be had: it is stopped, paused or restarting.
     """
-    if stdin or output:
-        _require_streams(container)
-    elif container.status not in containers.ALIVE:
-        containers.require_running(container)
+    _require_streams(container, stdin or bool(output))
     _attaching()
     try:
-        connection = reach(home, container)
-    except OSError as error:
-        containers.require_running(containers.require(home, container))
-        raise EngineError(
-            f"cannot attach to container {container.name}",
-            f"its monitor does not answer: {error.strerror}",
-            exit_code=1,
-        ) from None
+        session = _joined(home, container, stdin, output)
+    except OSError:
+        fresh = locks.wait(home, container)  # its start or end was under way
+        _require_streams(fresh, stdin or bool(output))
+        containers.require_running(fresh)
+        try:
+            session = _joined(home, container, stdin, output)
+        except OSError as error:
+            raise EngineError(
+                f"cannot attach to container {container.name}",
+                f"its monitor does not answer: {error.strerror}",
+                exit_code=1,
+            ) from None
     if stdin or output:
         events.of_container(home, container, "attach")
+    return session
+
+
+def _joined(home: Home, container: Container, stdin: bool, output: tuple[str, ...]) -> Session:
+    connection = connect(home, container)
     connection.sendall(wire.message(wire.ATTACH, {"stdin": stdin, "output": output}))
     return Session(connection, wire.Reader())
 
 
-def _require_streams(container: Container) -> None:
+def _require_streams(container: Container, wanted: bool) -> None:
+    """Refuses what does not run, and where streams are ``wanted`` what is paused."""
     name, status = container.name, container.status
+    if not wanted:
+        if status not in containers.ALIVE:
+            containers.require_running(container)
+        return
     if status == "restarting":
         why, hint = "it is restarting", "wait until it is running"
     elif status == "paused":

@@ -18,3 +18,15 @@ def set_size(fd: int, columns: int, rows: int) -> None:
 def open_peer(master: int) -> int:
     """TIOCGPTPEER: the terminal's side of a pty master, close-on-exec; never by its path."""
     return int(fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+
+
+def hold_open(master: int) -> int:
+    """A descriptor that keeps a terminal from hanging up; -1 if it has done so already.
+
+    A terminal that nobody has open is hung up, and so is whoever opens it again later: a program
+    that closes its streams for a while must not be killed for that.
+    """
+    try:
+        return open_peer(master)
+    except OSError:
+        return -1

@@ -120,16 +120,11 @@ class Terminal:
         os.close(self.fd)
         os.waitpid(self._shell, 0)
 
-    def _ready(self) -> bool:
-        """Whether the shell has said something."""
-        waiting: list[object] = [self._control, self.fd]
-        ready, _, _ = select.select(waiting, [], [], 0.5)  # type: ignore[type-var]
-        return self._control in ready
-
     def _said(self) -> bytes:
         """The next word of the shell, while what is shown is taken in."""
         deadline = time.monotonic() + PATIENCE
-        while not self._ready():
+        control = self._control.fileno()
+        while control not in select.select([control, self.fd], [], [], 0.5)[0]:
             assert time.monotonic() < deadline, f"the command goes on: {self.seen!r}"
             self._take()
         return self._control.recv(64)

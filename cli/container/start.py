@@ -98,7 +98,8 @@ def _run(parsed: Parsed) -> int:
             if not attached:
                 return 0
             streams = Streams(stdin=0 if stdin else -1, input_only=not output)
-            code = _follow(here, made, session, streams, parsed)
+            proxied = not (stdin and parsed.tty)  # as Docker; attach and start with any terminal
+            code = _follow(here, made, session, streams, parsed, proxied=proxied)
     except PyctrError:
         if session is None and parsed.rm:
             from engine.erase import erase_locked
@@ -108,7 +109,15 @@ def _run(parsed: Parsed) -> int:
     return left(0) if code == attach.DETACHED else code
 
 
-def _follow(here: Home, one: Container, session: Session, streams: Streams, parsed: Parsed) -> int:
+def _follow(
+    here: Home,
+    one: Container,
+    session: Session,
+    streams: Streams,
+    parsed: Parsed,
+    *,
+    proxied: bool,
+) -> int:
     """Relays until the container ends; the exit code, or DETACHED."""
 
     def send(number: int) -> bool:
@@ -120,7 +129,7 @@ def _follow(here: Home, one: Container, session: Session, streams: Streams, pars
 
     streams.tty, streams.size = one.settings.tty, terminal.size
     streams.keys = parsed.detach_keys
-    streams.send_signal = send if parsed.sig_proxy else None
+    streams.send_signal = send if proxied and parsed.sig_proxy else None
     sys.stdout.flush()
     try:
         code = attach.follow(session, streams)
@@ -130,8 +139,10 @@ def _follow(here: Home, one: Container, session: Session, streams: Streams, pars
         fresh = containers.get(here, one.id)
         if fresh is not None and fresh.status == "exited":  # it had just recorded the end
             return fresh.exit_code
-        if fresh is not None:
-            reconcile.mend(here, fresh)
+        if fresh is None:
+            warn(f"container {one.name} is gone, and with it its exit code")
+            return 137
+        reconcile.mend(here, fresh)
         warn(f"the monitor of {one.name} was killed, and the container with it")
         return 137
     if code == attach.DETACHED:
@@ -167,7 +178,7 @@ def _start(parsed: Parsed) -> int:
             session = start.start(
                 here, one, stdin=stdin, output=_BOTH, console=terminal.size(), on_line=on_line
             )
-        code = _follow(here, one, session, streams, parsed)
+        code = _follow(here, one, session, streams, parsed, proxied=not one.settings.tty)
     return left(0) if code == attach.DETACHED else code
 
 
@@ -180,7 +191,7 @@ def _attach(parsed: Parsed) -> int:
     with terminal.Raw(0 if stdin and one.settings.tty else -1):
         session = start.attach(here, one, stdin=stdin, output=_BOTH)
         streams = Streams(stdin=0 if stdin else -1, redraw=True)
-        code = _follow(here, one, session, streams, parsed)
+        code = _follow(here, one, session, streams, parsed, proxied=not one.settings.tty)
     return left(1) if code == attach.DETACHED else code
 
 

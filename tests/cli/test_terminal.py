@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
 import subprocess
-import time
+import termios
 
 import pytest
 
 from tests.terminals import Terminal
+from tests.watch import is_gone, monitor_of, until
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.conftest import Pyctr
 
 SIZES = "trap 'echo size $(stty size).' WINCH; echo size $(stty size).; while :; do sleep 0.1; done"
@@ -24,13 +24,6 @@ PROMPT = ("-e", "PS1=> ", "base", "sh")
 
 def running(pyctr: Pyctr, name: str) -> bool:
     return pyctr.out("inspect", "--format", "{{.State.Running}}", name) == "true"
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline, f"waited until {what}"
-        time.sleep(0.02)
 
 
 # -- size ----------------------------------------------------------------------------------
@@ -95,7 +88,7 @@ def test_who_has_no_terminal_leaves_the_size_alone(pyctr: Pyctr) -> None:
     other.kill()
     other.wait()
     sized.signal(signal.SIGINT)
-    assert sized.end() == -signal.SIGINT
+    assert sized.end() == 130
 
 
 # -- the modes of the terminal come back -----------------------------------------------------
@@ -148,8 +141,6 @@ def test_the_terminal_is_restored_when_a_signal_comes_while_it_starts(pyctr: Pyc
     pyctr("create", "-it", "--name", "c", *PROMPT)
     folder = pyctr.out("inspect", "-f", "{{.LogPath}}", "c").rpartition("/")[0]
     with open(f"{folder}/lock", "w") as held:  # so that the start waits
-        import fcntl
-
         fcntl.flock(held, fcntl.LOCK_EX)
         terminal = Terminal(pyctr.argv("start", "-ai", "c"))
         terminal.wait(lambda: terminal.is_raw, "the terminal to be raw")
@@ -233,14 +224,14 @@ def test_a_background_job_that_is_killed_leaves_the_terminal_to_the_shell(pyctr:
     terminal = shell(pyctr, "run", "-it", "--name", "c", *PROMPT)
     terminal.signal(signal.SIGTSTP)
     terminal.stopped()
-    import termios
-
     changed = termios.tcgetattr(terminal.fd)
     changed[3] &= ~termios.ECHO  # what a shell does while its user edits a line
     termios.tcsetattr(terminal.fd, termios.TCSANOW, changed)
-    os.kill(terminal.pid, signal.SIGTERM)
-    os.kill(terminal.pid, signal.SIGCONT)
-    terminal.go_on()
+    terminal.signal(signal.SIGTERM)
+    terminal.signal(signal.SIGCONT)
+    until(lambda: is_gone(terminal.pid), "it is gone")
+    assert termios.tcgetattr(terminal.fd) == changed
+    terminal.go_on()  # the shell waits for it
     assert terminal.code() == -signal.SIGTERM
     terminal.close()
 
@@ -264,7 +255,9 @@ def test_leaving_says_so_and_has_dockers_exit_codes(pyctr: Pyctr) -> None:
 
 def test_a_program_of_exec_goes_on_when_its_terminal_is_left(pyctr: Pyctr) -> None:
     pyctr("run", "-d", "--name", "c", "base", "sleep", "1000")
-    script = "echo ready; i=0; while sleep 0.1; do i=$((i + 1)); echo $i; echo $i > /count; done"
+    count_on = "while sleep 0.1; do i=$((i + 1)); echo $i; echo $i > /count; done"
+    script = f"echo $$ > /pid; echo ready; i=0; {count_on}"
+    before = keepers()
     terminal = Terminal(pyctr.argv("exec", "-it", "c", "sh", "-c", script))
     terminal.expect(b"ready")
     terminal.type(b"\x10\x11")
@@ -275,32 +268,33 @@ def test_a_program_of_exec_goes_on_when_its_terminal_is_left(pyctr: Pyctr) -> No
 
     first = count()
     until(lambda: count() > first, "the program counts on")
-    keeper = [pid for pid in pids() if name_of(pid) == "pyctr:exec"]
-    assert keeper
-    pyctr("exec", "c", "pkill", "-f", "echo ready")
-    until(lambda: not any(name_of(pid) == "pyctr:exec" for pid in keeper), "its keeper ends")
+    ours = keepers() - before
+    assert ours
+    pyctr("exec", "c", "sh", "-c", "kill $(cat /pid)")
+    until(lambda: not ours & keepers(), "nobody keeps its terminal any more")
 
 
-def pids() -> list[int]:
-    return [int(word) for word in os.listdir("/proc") if word.isdigit()]
+def keepers() -> set[int]:
+    """The processes that keep the terminals of programs whose exec was left."""
+    found = set()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/comm") as file:
+                found |= {int(pid)} if file.read() == "pyctr:exec\n" else set()
+        except OSError:
+            continue
+    return found
 
 
-def name_of(pid: int) -> str:
-    try:
-        with open(f"/proc/{pid}/comm") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
-
-
-KEYS = "stty -icanon -echo; echo ready; head -c 3 | od -An -tx1; stty sane; echo done"
+KEYS = "stty raw -echo; while :; do echo ready; dd bs=1 count=3 2>/dev/null | od -An -tx1; done"
 
 
 def test_other_detach_keys(pyctr: Pyctr) -> None:
     keys = ("--detach-keys", "ctrl-x,x")
-    pyctr("run", "-dit", "--name", "c", "base", "sh", "-c", f"while :; do {KEYS}; done")
+    pyctr("run", "-dit", "--name", "c", "base", "sh", "-c", KEYS)
     terminal = Terminal(pyctr.argv("attach", *keys, "c"))
-    terminal.type(b"\n\n\n")
+    terminal.wait(lambda: terminal.is_raw, "the terminal to be raw")
+    terminal.type(b"123")
     terminal.expect(b"ready")
     terminal.type(b"\x10\x11\x12")  # the usual keys are nothing special now
     terminal.expect(b"10 11 12")
@@ -314,8 +308,8 @@ def test_other_detach_keys(pyctr: Pyctr) -> None:
     terminal.type(b"x")
     assert terminal.end() == 1
     terminal = Terminal(pyctr.argv("exec", "-it", "--detach-keys", "q", "c", "cat"))
+    terminal.wait(lambda: terminal.is_raw, "the terminal to be raw")
     terminal.type(b"pq")
-    terminal.expect(b"p")
     assert terminal.end() == 1
 
 
@@ -371,12 +365,13 @@ def test_a_terminal_needs_a_terminal_to_type_on(pyctr: Pyctr) -> None:
 
 
 def test_a_terminal_without_input_shows_output_and_keeps_its_modes(pyctr: Pyctr) -> None:
-    terminal = Terminal(pyctr.argv("run", "-t", "--name", "c", "base", "sh", "-c", "tty; read x"))
+    script = "trap 'echo got it; exit 8' INT; tty; while :; do sleep 0.1; done"
+    terminal = Terminal(pyctr.argv("run", "-t", "--name", "c", "base", "sh", "-c", script))
     terminal.expect(b"/dev/pts/0")
     assert not terminal.is_raw
-    terminal.type(b"\x03")  # Ctrl-C is for the command then
-    assert terminal.end() == -signal.SIGINT
-    assert running(pyctr, "c")
+    terminal.type(b"\x03")  # Ctrl-C is for the command then, which passes it on
+    terminal.expect(b"got it")
+    assert terminal.end() == 8
 
 
 def test_a_program_that_closes_its_terminal_for_a_while_is_not_hung_up(pyctr: Pyctr) -> None:
@@ -386,17 +381,12 @@ def test_a_program_that_closes_its_terminal_for_a_while_is_not_hung_up(pyctr: Py
     assert pyctr("logs", "c").stdout == "back\r\n"
 
 
-def monitor_of(pyctr: Pyctr, name: str) -> int:
-    """The parent of a container's first process."""
-    pid = pyctr.out("inspect", "-f", "{{.State.Pid}}", name)
-    with open(f"/proc/{pid}/stat") as file:
-        return int(file.read().rpartition(")")[2].split()[1])
-
-
 def test_leaving_works_while_the_output_is_not_read(pyctr: Pyctr) -> None:
     read, write = os.pipe()
     terminal = Terminal(
-        pyctr.argv("run", "-it", "--name", "c", "base", "sh", "-c", "yes & read x; echo $x > /x"),
+        pyctr.argv(
+            "run", "-it", "--name", "c", "base", "sh", "-c", "yes & read x; echo $x > /x; wait"
+        ),
         stdout=write,
     )
     os.close(write)
@@ -404,5 +394,8 @@ def test_leaving_works_while_the_output_is_not_read(pyctr: Pyctr) -> None:
     assert select.select([read], [], [], 60)[0], "there is output, and nobody takes it"
     terminal.type(b"word\n")
     until(lambda: pyctr("exec", "c", "cat", "/x", code=None).stdout == "word\n", "input arrives")
+    terminal.type(b"\x10\x11")
+    assert terminal.code() == 0
+    assert terminal.is_restored
     os.close(read)
-    terminal.end()
+    terminal.close()
