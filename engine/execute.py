@@ -99,7 +99,7 @@ def execute(
         return 0
     code = _serve(started, request, streams, ours)
     if code == attach.DETACHED:
-        return 0  # left with the detach keys: the program goes on without us
+        return code  # left with the detach keys: the program goes on without us
     events.of_container(home, container, "exec_die", execID=identity, exitCode=str(code))
     return code
 
