@@ -61,6 +61,7 @@ class Setting(Record):
 KEYS = (
     Key("root", "PYCTR_ROOT", "path", "Where everything is kept", (ROOT,)),
     Key("run", "PYCTR_RUN", "path", "Sockets; it follows the root folder"),
+    Key("detach_keys", "PYCTR_DETACH_KEYS", "text", "--detach-keys of whatever shares a terminal"),
     Key("volumes.trash_age", "PYCTR_VOLUME_TRASH", "duration",
         "How long a retired volume can be restored", ("24h",)),
     Key("containers.memory", "PYCTR_MEMORY", "size", "--memory of new containers"),

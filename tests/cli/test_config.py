@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from cli import commands, defaults
 from engine import config
 from engine.errors import EngineError
+from tests.terminals import Terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,6 +97,26 @@ def test_the_log_of_new_containers_can_be_configured(
     assert made("g") == {"Type": "none", "Config": {}}
     monkeypatch.setenv("PYCTR_LOG_DRIVER", "paper")
     assert "paper" in pyctr("create", "base", code=125).stderr
+
+
+def test_the_detach_keys_can_be_configured(
+    pyctr: Pyctr, configured: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured('detach_keys = "ctrl-x,x"\n')
+    pyctr("run", "-dit", "--name", "c", "base", "cat")
+    for command in (("attach", "c"), ("exec", "-it", "c", "cat"), ("start", "-ai", "c")):
+        terminal = Terminal(pyctr.argv(*command))
+        terminal.type(b"typed\r")
+        terminal.expect(b"typed")
+        terminal.type(b"\x18x")
+        assert terminal.end() == 1, command
+    terminal = Terminal(pyctr.argv("attach", "--detach-keys", "ctrl-a", "c"))
+    terminal.type(b"\x18x\x01")
+    assert terminal.end() == 1
+    assert pyctr.out("inspect", "-f", "{{.State.Running}}", "c") == "true"
+    monkeypatch.setenv("PYCTR_DETACH_KEYS", "ctrl-")
+    assert "detach_keys in environment" in pyctr("attach", "c", code=125).stderr
+    monkeypatch.delenv("PYCTR_DETACH_KEYS")
 
 
 def test_config_show_says_where_each_value_comes_from(
