@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-PARENT = "/pyctr"  # the control group above those of all containers
+PARENT = "/pyctr"  # the control group above those of containers, unless another one was chosen
 MINIMUM = 6 << 20  # bytes of memory, Docker's; a program hardly starts with less
 
 _PERIOD = 100_000  # microseconds, of a CPU quota
@@ -31,6 +31,9 @@ _THROTTLES = {
     "device_read_iops": "throttleReadIOPSDevice",
     "device_write_iops": "throttleWriteIOPSDevice",
 }
+
+# Settings that are a list of block devices, each with a number.
+DEVICE_LISTS = ("blkio_weight_device", *_THROTTLES)
 
 
 def resources(
@@ -142,7 +145,7 @@ def checked(settings: Settings, warn: Callable[[str], None]) -> Settings:
     wanted = resources(settings, lambda _path: (0, 0))
     if not wanted:
         return settings
-    parent = cgroups.of(PARENT)
+    parent = cgroups.of(settings.cgroup_parent or PARENT)
     settings = _without(settings, parent.lacking(wanted), warn)
     for word, field, available in zip(
         ("CPUs", "memory nodes"), ("cpuset_cpus", "cpuset_mems"), parent.available(), strict=True

@@ -21,7 +21,7 @@ import os
 
 from engine import containers, events, limits, locks, reconcile
 from engine.errors import ContainerConflict, ContainerNotFound
-from engine.settings import encode
+from engine.settings import Settings, encode
 from kernel import quickjson, trace
 from kernel.errors import PyctrError
 from runtime import cgroups
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from engine.containers import Container
     from engine.home import Home
-    from engine.settings import Settings
 
 _noted = trace.point("engine.update.noted")
 _written = trace.point("engine.update.written")
@@ -85,7 +84,17 @@ def changed(container: Container, changes: dict[str, Any], warn: Callable[[str],
         )
     if changes.get("restart", "no") != "no" and old.auto_remove:
         raise ContainerConflict(what, "it is removed when it ends (--rm)", "it has no next start")
-    return limits.checked(old.replace(**changes), warn)
+    merged = {
+        field: _merged(getattr(old, field), changes[field])
+        for field in limits.DEVICE_LISTS
+        if field in changes
+    }
+    return limits.checked(old.replace(**changes | merged), warn)
+
+
+def _merged(old: tuple[Any, ...], new: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Block devices with their numbers: a new number takes the place of the device's old one."""
+    return tuple({path: (path, number) for path, number in (*old, *new)}.values())
 
 
 def _apply(home: Home, container: Container, settings: Settings) -> None:
@@ -119,7 +128,6 @@ _SECTIONS = {
     "memory": ("limit", "swap", "reservation"),
     "cpu": ("shares", "period", "quota", "cpus", "mems"),
     "pids": ("limit",),
-    "blockIO": ("weight",),
 }
 
 
@@ -129,6 +137,7 @@ def _writes(container: Container, settings: Settings) -> list[tuple[str, str]]:
     if old["pids"] and not new["pids"]:
         new["pids"] = {"limit": -1}
     different = {name: section for name, section in new.items() if section != old[name]}
+    different |= _block_devices(container.settings, settings)
     cgroup = cgroups.of(container.cgroup)
     if "limit" in different.get("memory", {}):
         cgroup.check_memory(different["memory"]["limit"])
@@ -136,11 +145,21 @@ def _writes(container: Container, settings: Settings) -> list[tuple[str, str]]:
 
 
 def _changeable(settings: Settings) -> dict[str, dict[str, Any]]:
-    made = limits.resources(settings, lambda _path: (0, 0))  # limits of devices do not change
+    made = limits.resources(settings, lambda _path: (0, 0))
     return {
         name: {key: value for key, value in made.get(name, {}).items() if key in keys}
         for name, keys in _SECTIONS.items()
     }
+
+
+def _block_devices(old: Settings, new: Settings) -> dict[str, Any]:
+    """``blockIO`` of what differs: a device that has not changed need not even be there."""
+    weight = new.blkio_weight if new.blkio_weight != old.blkio_weight else 0
+    lists: dict[str, Any] = {}
+    for field in limits.DEVICE_LISTS:
+        before = {tuple(pair) for pair in getattr(old, field)}
+        lists[field] = tuple(p for p in getattr(new, field) if tuple(p) not in before)
+    return limits.resources(Settings((), blkio_weight=weight, **lists))
 
 
 def _undo(container: Container, before: list[tuple[str, str]], note: str) -> None:

@@ -196,11 +196,23 @@ def write_all(writes: list[tuple[str, str]]) -> None:
 def undoing(writes: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """The writes that bring back what stands in these files now: the last one first."""
     before = []
-    for path, _ in reversed(writes):
+    for path, value in reversed(writes):
         folder, _, file = path.rpartition("/")
-        # Of files with a line for each device the first is the default: the only one set here.
-        before.append((path, read(folder, file).partition("\n")[0]))
+        device = value.partition(" ")[0]
+        lines = read(folder, file).splitlines() or [""]
+        if ":" in device:  # a file with a line for each block device that has a limit
+            line = next((one for one in lines if one.startswith(f"{device} ")), "")
+            before.append((path, line or f"{device} {_no_limit(file)}"))
+        else:
+            before.append((path, lines[0]))
     return before
+
+
+def _no_limit(file: str) -> str:
+    """What takes the limit of one block device away."""
+    if file == "io.max":
+        return "rbps=max wbps=max riops=max wiops=max"
+    return "default" if "weight" in file else "0"
 
 
 def read(folder: str, file: str) -> str:

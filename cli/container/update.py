@@ -28,14 +28,15 @@ COMMANDS: tuple[Command, ...] = (
         "Change the limits of containers, running or not.",
         _update,
         (
-            *(one.replace(default=None) for one in limits.CHANGEABLE),
-            value("--restart", "POLICY", "What happens when it ends: no, on-failure[:MAX], always"
-                  " or unless-stopped", read=readers.restart),
+            *limits.CHANGEABLE,
+            value("--restart", "POLICY", "Start it again when it ends: no, on-failure[:MAX],"
+                  " always or unless-stopped", read=readers.restart),
             *limits.NEVER,
         ),
         at_least=1,
         at_most=-1,
-        details="What is not named stays as it is. A running container has its new limits at once.",
+        details="What is not named stays as it is. A running container has its new limits at once."
+        "\nA limit of one block device takes the place of the former one; a rate of 0 ends it.",
         examples=("pyctr update -m 512m --cpus 2 web db", "pyctr update --restart always web"),
     ),
 )  # fmt: skip

@@ -33,6 +33,16 @@ CHANGEABLE: tuple[Option, ...] = (
           read=amounts.pids, default=0),
     value("--blkio-weight", "NUMBER", "Block input/output weight, 10 to 1000",
           read=amounts.weight, default=0),
+    several("--blkio-weight-device", "PATH:WEIGHT", "Weight for one block device",
+            read=amounts.device_weight),
+    several("--device-read-bps", "PATH:RATE", "Bytes a second read from a block device,"
+            " for example /dev/sda:1mb", read=amounts.device_bytes),
+    several("--device-write-bps", "PATH:RATE", "Bytes a second written to a block device",
+            read=amounts.device_bytes),
+    several("--device-read-iops", "PATH:RATE", "Reads a second from a block device",
+            read=amounts.device_operations),
+    several("--device-write-iops", "PATH:RATE", "Writes a second to a block device",
+            read=amounts.device_operations),
 )  # fmt: skip
 
 _NO_REAL_TIME = (
@@ -53,16 +63,6 @@ OPTIONS: tuple[Option, ...] = (
           " (cgroup v1 only)", read=amounts.swappiness, default=-1),
     option("--oom-kill-disable", "At its memory limit it waits instead of being killed"
            " (cgroup v1 only)"),
-    several("--blkio-weight-device", "PATH:WEIGHT", "Weight for one block device",
-            read=amounts.device_weight),
-    several("--device-read-bps", "PATH:RATE", "Bytes a second read from a block device,"
-            " for example /dev/sda:1mb", read=amounts.device_bytes),
-    several("--device-write-bps", "PATH:RATE", "Bytes a second written to a block device",
-            read=amounts.device_bytes),
-    several("--device-read-iops", "PATH:RATE", "Reads a second from a block device",
-            read=amounts.device_operations),
-    several("--device-write-iops", "PATH:RATE", "Writes a second to a block device",
-            read=amounts.device_operations),
     value("--oom-score-adj", "NUMBER", "How willingly the kernel kills it for memory, -1000 to"
           " 1000", read=amounts.oom_score, default=0),
     value("--shm-size", "BYTES", "Size of /dev/shm", read=units.parse_bytes, default=64 << 20),
@@ -83,14 +83,9 @@ _FIELDS = {"cpus": "nano_cpus"}
 def settings(parsed: Parsed) -> dict[str, Any]:
     """The settings that these flags decide."""
     return {
-        **{_field(one): parsed.values[one.key] for one in CHANGEABLE},
+        **{_field(one): _value(parsed, one) for one in CHANGEABLE},
         "memory_swappiness": parsed.memory_swappiness,
         "oom_kill_disable": parsed.oom_kill_disable,
-        "blkio_weight_device": tuple(parsed.blkio_weight_device),
-        "device_read_bps": tuple(parsed.device_read_bps),
-        "device_write_bps": tuple(parsed.device_write_bps),
-        "device_read_iops": tuple(parsed.device_read_iops),
-        "device_write_iops": tuple(parsed.device_write_iops),
         "oom_score_adj": parsed.oom_score_adj,
         "shm_size": parsed.shm_size,
         "ulimits": dict(parsed.ulimit),
@@ -98,9 +93,13 @@ def settings(parsed: Parsed) -> dict[str, Any]:
 
 
 def changes(parsed: Parsed) -> dict[str, Any]:
-    """The settings that were given, of :data:`CHANGEABLE`; an option not given is None."""
-    given = ((one, parsed.values[one.key]) for one in CHANGEABLE)
-    return {_field(one): value for one, value in given if value is not None}
+    """The settings that were given, of :data:`CHANGEABLE`."""
+    return {_field(one): _value(parsed, one) for one in CHANGEABLE if one.key in parsed.given}
+
+
+def _value(parsed: Parsed, one: Option) -> Any:
+    value = parsed.values[one.key]
+    return tuple(value) if one.kind == "list" else value
 
 
 def _field(one: Option) -> str:

@@ -651,6 +651,35 @@ def test_a_killed_copy_leaves_no_mount_and_no_lock(
     pyctr("volume", "rm", "vol")
 
 
+@pytest.mark.parametrize("way", ["in", "out"])
+def test_a_kill_while_the_files_are_mounted_leaves_nothing(
+    pyctr: Pyctr, here: str, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    container(pyctr, "stopped", "-v", "vol:/vol")
+    write("file")
+    words = ("cp", "file", "c:/vol/x") if way == "in" else ("cp", "c:/etc/passwd", "out")
+    monkeypatch.setenv("PYCTR_TRACE", "kill:runtime.rootfs.assembled")
+    assert "was killed" in pyctr(*words, code=125).stderr
+    monkeypatch.delenv("PYCTR_TRACE")
+    with open("/proc/self/mountinfo") as table:
+        assert pyctr.root not in table.read()
+    pyctr(*words)
+    pyctr("start", "c")
+
+
+def test_a_container_is_not_removed_while_it_is_read(pyctr: Pyctr, here: str) -> None:
+    container(pyctr, "running", script="head -c 3000000 /dev/zero > /big")
+    reading = subprocess.Popen(pyctr.argv("cp", "c:/big", "-"), stdout=subprocess.PIPE)
+    assert reading.stdout is not None
+    beginning = reading.stdout.read(1024)
+    removing = subprocess.Popen(pyctr.argv("rm", "-f", "c"), stdout=subprocess.DEVNULL)
+    with pytest.raises(subprocess.TimeoutExpired):
+        removing.wait(1)
+    assert len(beginning + reading.stdout.read()) > 3000000
+    reading.stdout.close()
+    assert reading.wait(60) == removing.wait(60) == 0
+
+
 def test_a_stopped_container_can_be_started_while_it_is_read(pyctr: Pyctr, here: str) -> None:
     container(pyctr, "stopped", script="head -c 3000000 /dev/zero > /big")
     reading = subprocess.Popen(pyctr.argv("cp", "c:/big", "-"), stdout=subprocess.PIPE)

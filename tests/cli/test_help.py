@@ -147,7 +147,7 @@ def folder(pyctr: Pyctr, monkeypatch: pytest.MonkeyPatch) -> str:
     return made
 
 
-# Examples with a word `web` are typed where this container runs and has a volume.
+# Examples that name `web` are typed where this container runs and has a volume.
 FURNISH = """
 pyctr run -d --name web -v /webapp base sh -c \
     'trap exit TERM; while :; do date | tee /webapp/log; sleep 1 & wait; done'

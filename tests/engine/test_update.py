@@ -293,6 +293,56 @@ def test_no_cpu_limit_any_more(pyctr: Pyctr) -> None:
     agree(*limits(pyctr))
 
 
+def throttles(pyctr: Pyctr, device: str) -> dict[str, str]:
+    """The limits of one block device that are in force, by the names of version 2."""
+    number = os.stat(device).st_rdev
+    device = f"{os.major(number)}:{os.minor(number)}"
+    found = {}
+    if V2:
+        for line in pyctr.out("exec", "c", "cat", "/sys/fs/cgroup/io.max").splitlines():
+            if line.startswith(f"{device} "):
+                found = dict(word.split("=") for word in line.split()[1:] if "=max" not in word)
+        return found
+    for short, name in (("rbps", "read_bps"), ("wbps", "write_bps"), ("riops", "read_iops")):
+        path = f"/sys/fs/cgroup/blkio/blkio.throttle.{name}_device"
+        for line in pyctr.out("exec", "c", "cat", path).splitlines():
+            if line.startswith(f"{device} "):
+                found[short] = line.split()[1]
+    return found
+
+
+def test_limits_of_block_devices_are_changed_one_by_one(pyctr: Pyctr, loop_device: str) -> None:
+    flags = (f"--device-read-bps={loop_device}:1m", f"--device-read-iops={loop_device}:100")
+    pyctr("run", "-d", "--name", "c", *flags, "base", "sleep", "1000")
+    pyctr("update", f"--device-read-bps={loop_device}:2m", f"--device-write-bps={loop_device}:3m",
+          "c")  # fmt: skip
+    want = {"rbps": str(2 * M), "wbps": str(3 * M), "riops": "100"}
+    assert throttles(pyctr, loop_device) == want
+    rates = "{{range .HostConfig.BlkioDeviceReadBps}}{{.Path}} {{.Rate}}{{end}}"
+    assert pyctr.out("inspect", "-f", rates, "c") == f"{loop_device} {2 * M}"
+    pyctr("stop", "-t", "0", "c")
+    pyctr("start", "c")
+    assert throttles(pyctr, loop_device) == want
+    pyctr("update", f"--device-read-bps={loop_device}:0", "c")
+    assert throttles(pyctr, loop_device) == {"wbps": str(3 * M), "riops": "100"}
+    said = pyctr("update", "--device-read-bps=/dev/null:1m", "--cpu-shares", "7", "c", code=1)
+    assert "no block device" in said.stderr
+    assert limits_of_row(pyctr)["CpuShares"] == 0
+    assert throttles(pyctr, loop_device) == {"wbps": str(3 * M), "riops": "100"}
+
+
+def test_a_limit_of_a_block_device_is_undone(
+    pyctr: Pyctr, loop_device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag = f"--device-read-bps={loop_device}:1m"
+    pyctr("run", "-d", "--name", "c", flag, "base", "sleep", "1000")
+    monkeypatch.setenv("PYCTR_TRACE", "fail:engine.update.written")
+    pyctr("update", f"--device-read-bps={loop_device}:2m", f"--device-write-bps={loop_device}:3m",
+          "c", code=None)  # fmt: skip
+    monkeypatch.delenv("PYCTR_TRACE")
+    assert throttles(pyctr, loop_device) == {"rbps": str(M)}
+
+
 def test_restart_policies_are_changed(pyctr: Pyctr) -> None:
     from engine import containers, home
 
