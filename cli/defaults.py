@@ -26,7 +26,6 @@ FLAGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "containers.cpus": ("cpus", _MAKES),
     "containers.pids_limit": ("pids_limit", _MAKES),
     "containers.ulimits": ("ulimit", _MAKES),
-    "terminal.detach_keys": ("detach_keys", ("attach", "exec", "run", "start")),
     "log.driver": ("log_driver", _MAKES),
     "log.options": ("log_opt", _MAKES),
 }

@@ -68,8 +68,6 @@ KEYS = (
     Key("containers.cpus", "PYCTR_CPUS", "number", "--cpus of new containers"),
     Key("containers.pids_limit", "PYCTR_PIDS_LIMIT", "whole", "--pids-limit of new containers"),
     Key("containers.ulimits", "PYCTR_ULIMITS", "pairs", "--ulimit of new containers"),
-    Key("terminal.detach_keys", "PYCTR_DETACH_KEYS", "text",
-        "--detach-keys of attach, exec, run and start"),
     Key("log.driver", "PYCTR_LOG_DRIVER", "text", "--log-driver of new containers"),
     Key("log.options", "PYCTR_LOG_OPTIONS", "pairs", "--log-opt of containers with that driver"),
 )  # fmt: skip

@@ -62,7 +62,9 @@ BEFORE: dict[str, str] = {
 
 # Examples that go on until somebody ends them with Ctrl-C, or the container ends.
 ENDLESS = {
-    "pyctr attach --no-stdin web",
+    "pyctr attach web",
+    "pyctr attach --detach-keys ctrl-x,x web",
+    "pyctr attach --no-stdin --sig-proxy=false web",
     "pyctr logs --follow --timestamps web",
     "pyctr stats --format '{{.Name}} {{.CPUPerc}}' web",
 }

@@ -401,20 +401,6 @@ def test_leaving_works_while_the_output_is_not_read(pyctr: Pyctr) -> None:
     terminal.close()
 
 
-def test_detach_keys_can_be_configured(pyctr: Pyctr, monkeypatch: pytest.MonkeyPatch) -> None:
-    pyctr("run", "-dit", "--name", "c", *PROMPT)
-    monkeypatch.setenv("PYCTR_DETACH_KEYS", "ctrl-],q")
-    for command in (("attach", "c"), ("attach", "--detach-keys", "ctrl-],q", "c")):
-        terminal = Terminal(pyctr.argv(*command))
-        terminal.wait(lambda t=terminal: t.is_raw, "the terminal to be raw")
-        terminal.type(b"\x1dq")
-        assert terminal.end() == 1
-        monkeypatch.setenv("PYCTR_DETACH_KEYS", "z")  # the flag wins
-    monkeypatch.setenv("PYCTR_DETACH_KEYS", "nokey")
-    said = pyctr("attach", "c", code=125).stderr
-    assert "PYCTR_DETACH_KEYS" in said and "is no key" in said
-
-
 def test_exec_restores_the_terminal_when_the_container_is_gone(pyctr: Pyctr) -> None:
     pyctr("run", "-d", "--name", "c", "base", "sleep", "1000")
     terminal = shell(pyctr, "exec", "-it", "-e", "PS1=> ", "c", "sh")
