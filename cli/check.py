@@ -18,7 +18,7 @@ def _check(parsed: Parsed) -> int:
     found = check.report(home.find())
     fit = not any(one.status == check.MISSING and one.essential for one in found)
     if parsed.format:
-        output.objects([_as_object(found, fit)], parsed.format)
+        output.sections(_as_object(found, fit), parsed.format, ())
     else:
         _show(found, fit)
     return 0 if fit else 1

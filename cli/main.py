@@ -183,7 +183,9 @@ def _noun(words: list[str]) -> int:
     if len(words) > 1 and words[1] not in ("--help", "-h", "help"):
         raise UsageError(f"pyctr {first} has no command {words[1]!r}", "", f"see pyctr {first}")
     lines = [f"Usage:  pyctr {first} COMMAND", "", "Commands:"]
-    lines += [f"  {verb:<12}{summary}" for verb, summary in commands.NOUNS[first].items()]
+    verbs = commands.NOUNS[first]
+    width = max(map(len, verbs)) + 2
+    lines += [f"  {verb:<{width}}{summary}" for verb, summary in verbs.items()]
     lines += ["", f"pyctr {first} COMMAND --help explains a command."]
     print("\n".join(lines))
     return 0

@@ -38,7 +38,7 @@ def _start_all(parsed: Parsed) -> int:
 
 def _stop_all(parsed: Parsed) -> int:
     told = _Told()
-    boot.stop_all(home.find(), parsed.time, told)
+    boot.stop_all(home.find(), parsed.timeout, told)
     return told.code
 
 

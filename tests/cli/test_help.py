@@ -51,6 +51,7 @@ BEFORE: dict[str, str] = {
     "container unpause": "pyctr pause web",
     "container update": "pyctr create --name db base",
     "container wait": _GREETER,
+    "system uninstall-service": "pyctr system install-service",
     "image load": _SAVED,
     "image rm": "pyctr create base; pyctr tag base mine:1.0",
     "pyctr image import rootfs.tar.gz mine:1.0":
@@ -170,6 +171,8 @@ def test_an_example_works_as_it_is_printed(
     else:
         code = typed(example, folder)
     assert code == 0
+    if example == "pyctr system install-service":
+        typed("pyctr system uninstall-service", folder)
 
 
 def typed(script: str, folder: str) -> int:

@@ -93,7 +93,7 @@ def test_what_was_asked_for_is_told_in_docker_s_way(pyctr: Pyctr, home_dir: str)
     assert (host["Memory"], host["NanoCpus"], host["PidsLimit"]) == (64 << 20, 5 * 10**8, 50)
     assert host["Ulimits"] == [{"Name": "nofile", "Soft": 10, "Hard": 20}]
     assert host["Sysctls"] == {"net.core.somaxconn": "99"}
-    assert (host["CapAdd"], host["CapDrop"]) == (["NET_ADMIN"], ["MKNOD"])
+    assert (host["CapAdd"], host["CapDrop"]) == (["CAP_NET_ADMIN"], ["CAP_MKNOD"])
     assert host["SecurityOpt"] == ["no-new-privileges"] and host["ReadonlyRootfs"]
     assert host["AutoRemove"] and host["GroupAdd"] == ["5"]
     assert found["Config"]["Volumes"] == {"/anonymous": {}}

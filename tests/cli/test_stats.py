@@ -68,7 +68,8 @@ def test_fields_and_names(pyctr: Pyctr) -> None:
     assert [line.split() for line in table.splitlines()] == [["CONTAINER", "PIDS"], ["c", "1"]]
     assert pyctr.out("stats", "--no-stream", "--format", "{{.Name}}={{.PIDs}}") == "c=1"
     assert (
-        "no field .Nope" in pyctr("stats", "--no-stream", "--format", "{{.Nope}}", code=125).stderr
+        'no entry for key "Nope"'
+        in pyctr("stats", "--no-stream", "--format", "{{.Nope}}", code=1).stderr
     )
     assert "no such container: nosuch" in pyctr("stats", "--no-stream", "nosuch", code=1).stderr
 

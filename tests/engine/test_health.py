@@ -297,7 +297,7 @@ def test_an_image_brings_its_own_check_which_flags_change_or_leave_out(pyctr: Py
     shown = json.loads(pyctr.out("inspect", "-f", "{{json .Config.Healthcheck}}", "changed"))
     assert shown == {**check, "Test": ["CMD-SHELL", "true"], "Retries": 9}
     pyctr("run", "-d", "--name", "none", "--no-healthcheck", "checked")
-    assert "Health" not in json.loads(pyctr.out("inspect", "-f", "{{json .State}}", "none"))
+    assert json.loads(pyctr.out("inspect", "-f", "{{json .State}}", "none"))["Health"] is None
     shown = json.loads(pyctr.out("inspect", "-f", "{{json .Config.Healthcheck}}", "none"))
     assert shown["Test"] == ["NONE"]
     pyctr("commit", "changed", "derived")

@@ -161,7 +161,7 @@ def test_a_log_with_limits_is_read_across_its_files(pyctr: Pyctr) -> None:
     assert lines == [f"line {n}" for n in range(201 - len(lines), 201)]
     assert pyctr.out("logs", "--tail", "31", "c").splitlines() == lines[-30:]
     config = pyctr.out("inspect", "-f", "{{json .HostConfig.LogConfig}}", "c")
-    assert config == '{"Type":"json-file","Config":{"max-size":"2k","max-file":"3"}}'
+    assert config == '{"Type":"json-file","Config":{"max-file":"3","max-size":"2k"}}'
 
 
 def test_followed_and_set_aside_at_once_no_line_is_lost_or_doubled(pyctr: Pyctr) -> None:

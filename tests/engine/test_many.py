@@ -307,7 +307,7 @@ def test_a_start_waits_for_the_end_before_it(base: Pyctr) -> None:
         assert state(base, "one") == "exited 0"
         starting = Command(base, "start", "one")
         starting.waits()
-        with open(f"{base.root}/containers/{_id(base, 'c')}/upper/again", "w"):
+        with open(f"{base.root}/containers/{_id(base, 'one')}/upper/again", "w"):
             pass
         first.go()
         starting.done()
