@@ -52,7 +52,7 @@ def points() -> list[str]:
     elsewhere += ["engine.pause.", "engine.reconcile.", "engine.remove.", "engine.stop."]
     elsewhere += ["engine.update.", "engine.monitor.waited", "engine.logs.", "engine.probe."]
     elsewhere += ["engine.erase.locked", "volumes.store.found"]
-    elsewhere += ["FindPeer", *SHARING]
+    elsewhere += ["FindPeer", *SHARING, "engine.rotation.", "engine.boot.", "runtime.rootfs."]
     elsewhere += ["MountCgroups1"] if cgroups.hierarchies().pure_v2 else []
     return [
         name
