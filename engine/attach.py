@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from engine.start import Session
 
 DETACHED = -1
+_GONE = -2  # the monitor ended without a word
 _CHUNK = 1 << 16
 _PIPE_BUF = 4096  # pipe(7): so much can be written without waiting when poll(2) says that any can
 _BEHIND = 1 << 18  # bytes that may wait for the person's own output before no more is taken
@@ -165,7 +166,7 @@ class _Side:
         sink.waiting += content
         sink.flush()
 
-    def wait(self, wanted: dict[int, int], *, typing: bool, timeout: int | None = None) -> set[int]:
+    def wait(self, wanted: dict[int, int], *, typing: bool) -> set[int]:
         """Waits for descriptors (with their poll(2) events) and the person; which are ready.
 
         Output is written and signals are dealt with here. ``typing`` says whether input is wanted:
@@ -181,7 +182,7 @@ class _Side:
         poll = select.poll()
         for fd, events in wanted.items():
             poll.register(fd, events)
-        ready = {fd for fd, _ in poll.poll(timeout)}
+        ready = {fd for fd, _ in poll.poll()}
         for sink in self.sinks.values():
             if sink.fd in ready:
                 sink.flush()
@@ -281,17 +282,21 @@ def follow(session: Session, streams: Streams) -> int:
                 if side.stdin < 0:
                     waiting += wire.frame(wire.STDIN, b"")
     side.finish()
+    if code == _GONE:
+        raise ConnectionError("the monitor went away")
     return code
 
 
 def _receive(side: _Side, session: Session) -> int | None:
-    """Takes what the monitor says; the exit code if it says that."""
+    """Takes what the monitor says; the exit code if it says that, _GONE at its end."""
     try:
         chunk = session.connection.recv(_CHUNK, 0x40)  # MSG_DONTWAIT: it may be ready for writing
     except BlockingIOError:
         return None
+    except ConnectionError:
+        chunk = b""
     if not chunk:
-        raise ConnectionError("the monitor went away")
+        return _GONE
     for kind, payload in session.reader.feed(chunk):
         code = _received(side, kind, payload)
         if code is not None:

@@ -430,6 +430,22 @@ def test_a_client_learns_that_the_monitor_was_killed(pyctr: Pyctr) -> None:
     assert state(pyctr, "c") == "exited 137"
 
 
+def test_what_came_before_the_monitor_was_killed_is_still_shown(pyctr: Pyctr) -> None:
+    script = "seq 20000; exec sleep 1000"
+    running = subprocess.Popen(
+        pyctr.argv("run", "--name", "c", "base", "sh", "-c", script), stdout=subprocess.PIPE
+    )
+    until(lambda: pyctr("ps", "-q").stdout, "the container runs")
+    monitor = monitor_of(pyctr, "c")
+    until(lambda: pyctr("logs", "--tail", "1", "c").stdout == "20000\n", "all is written")
+    until(lambda: fields(monitor)[0] == "S", "and passed on")
+    os.kill(monitor, signal.SIGKILL)
+    until(lambda: is_gone(monitor), "the monitor is gone")
+    said = running.communicate(timeout=60)[0]  # more than a pipe takes
+    assert said == b"".join(b"%d\n" % n for n in range(1, 20001))
+    assert running.returncode == 137
+
+
 # -- signals -------------------------------------------------------------------------------
 
 
