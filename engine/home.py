@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-_VERSION = 2
+_VERSION = 3
 
 CONTAINERS = """
 CREATE TABLE IF NOT EXISTS containers (
@@ -64,6 +64,10 @@ _UPGRADES = {  # version to what leads to the next one
 ALTER TABLE containers ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE containers ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE containers ADD COLUMN health TEXT NOT NULL DEFAULT '';
+""",
+    2: f"""
+ALTER TABLE image_layers ADD COLUMN size INTEGER NOT NULL DEFAULT -1;
+{image_store.SCHEMA}
 """,
 }
 

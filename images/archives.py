@@ -9,6 +9,7 @@ Source: OCI image specification, image-layout.md, image-index.md, manifest.md.
 from __future__ import annotations
 
 import os
+import posixpath
 import time
 
 from images import compression, config, instructions, references
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import IO, Any
 
+    from images.adding import Adding
     from images.references import Reference
-    from images.store import Layer, Store
+    from images.store import Store
 
 _JSON_MAX = 4 << 20
+_SMALL = 64 << 10  # bytes of a file that is kept in memory
+_MEMBERS_MAX = 4000
 _NAME_ANNOTATIONS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 
 
@@ -36,10 +40,10 @@ def import_root(
 ) -> str:
     """Makes an image of one layer from a tar of a root file system; returns its id."""
     wanted = instructions.apply({}, changes)
-    with store.lock():
-        layer = store.add_layer(stream)
-        raw = config.new([layer.diff_id], now(), wanted, message or "imported")
-        return store.add_image(raw, [layer], [name] if name else [], "import")
+    with store.adding() as adding:
+        layers = adding.layers([(adding.keep(stream), "")])
+        raw = config.new([layers[0].diff_id], now(), wanted, message or "imported")
+        return adding.image(raw, layers, [name] if name else [], "import")
 
 
 def now() -> str:
@@ -48,42 +52,90 @@ def now() -> str:
 
 
 def load(store: Store, stream: IO[bytes]) -> list[tuple[str, list[Reference]]]:
-    """Adds all images of an archive; returns (id, names) of each."""
-    import tarfile
+    """Adds all images of an archive; returns (id, names) of each.
 
-    with store.lock(), _seekable(store, stream) as plain:
+    The archive is read once, from front to back, so that it may be a pipe: what is large goes
+    under its digest at once, and the manifests say in the end what it was.
+    """
+    with store.adding() as adding:
         try:
-            with tarfile.open(fileobj=plain, mode="r:") as archive:
-                return _load_all(store, archive)
+            members = _Members(adding, compression.opened(stream))
+        except compression.damaged() as error:
+            raise ImageError("the image archive is damaged", str(error)) from None
+        return _load_all(adding, members)
+
+
+class _Members:
+    """The files of an archive by name: small ones in memory, others as blobs."""
+
+    def __init__(self, adding: Adding, plain: IO[bytes]) -> None:
+        import tarfile
+
+        self._adding = adding
+        self._small: dict[str, bytes] = {}
+        self._digests: dict[str, str] = {}
+        self._links: dict[str, str] = {}
+        try:
+            with tarfile.open(fileobj=plain, mode="r|") as archive:
+                for entry in archive:
+                    self._take(archive, entry)
         except tarfile.TarError as error:
             raise ImageError("the image archive is damaged", str(error)) from None
 
+    def _take(self, archive: tarfile.TarFile, entry: tarfile.TarInfo) -> None:
+        name = posixpath.normpath(entry.name)
+        if len(self._small) + len(self._digests) + len(self._links) > _MEMBERS_MAX:
+            raise ImageError("the image archive is refused", f"more than {_MEMBERS_MAX} files")
+        if entry.issym() or entry.islnk():  # older archives hold a layer once and link to it
+            base = posixpath.dirname(name) if entry.issym() else ""
+            self._links[name] = posixpath.normpath(posixpath.join(base, entry.linkname))
+            return
+        source = archive.extractfile(entry) if entry.isreg() else None
+        if source is None:
+            return
+        if entry.size <= _SMALL:
+            self._small[name] = source.read()
+        else:
+            self._digests[name] = self._adding.keep(source)
 
-def _seekable(store: Store, stream: IO[bytes]) -> IO[bytes]:
-    """The plain archive as a file: pipes and compressed files are spooled, never in memory."""
-    import shutil
-    import tempfile
+    def _resolved(self, name: str) -> str:
+        name = posixpath.normpath(name)
+        return self._links.get(name, name)
 
-    plain = compression.opened(stream)
-    if plain is stream and stream.seekable():
-        return stream
-    spool = tempfile.TemporaryFile(dir=f"{store.root}/blobs")
-    try:
-        shutil.copyfileobj(plain, spool, 1 << 18)
-    except compression.damaged() as error:
-        raise ImageError("the image archive is damaged", str(error)) from None
-    spool.seek(0)
-    return spool
+    def __contains__(self, name: str) -> bool:
+        name = self._resolved(name)
+        return name in self._small or name in self._digests
+
+    def digest(self, name: str) -> str:
+        """The digest under which a file is kept."""
+        name = self._resolved(name)
+        if name in self._small:
+            return self._adding.put(self._small[name])
+        if name in self._digests:
+            return self._digests[name]
+        raise ImageError("the image archive is damaged", f"{name} is not in it")
+
+    def read(self, name: str) -> bytes:
+        """The content of a file that is JSON."""
+        name = self._resolved(name)
+        if name in self._small:
+            return self._small[name]
+        digest = self.digest(name)
+        if self._adding.blobs.size(digest) > _JSON_MAX:
+            raise ImageError(
+                "the image archive is refused", f"{name} is larger than {_JSON_MAX} bytes"
+            )
+        return self._adding.blobs.read(digest)
 
 
-def _load_all(store: Store, archive: tarfile.TarFile) -> list[tuple[str, list[Reference]]]:
-    if _has(archive, "manifest.json"):
-        entries = _json(archive, "manifest.json")
-        return [_load_docker(store, archive, entry) for entry in _list(entries, "manifest.json")]
-    if _has(archive, "index.json"):
-        index = _json(archive, "index.json")
+def _load_all(adding: Adding, members: _Members) -> list[tuple[str, list[Reference]]]:
+    if "manifest.json" in members:
+        entries = _json(members, "manifest.json")
+        return [_load_docker(adding, members, entry) for entry in _list(entries, "manifest.json")]
+    if "index.json" in members:
+        index = _json(members, "index.json")
         return [
-            _load_oci(store, archive, entry)
+            _load_oci(adding, members, entry)
             for entry in _list(_dict(index, "index.json").get("manifests"), "manifests")
         ]
     raise ImageError(
@@ -93,45 +145,42 @@ def _load_all(store: Store, archive: tarfile.TarFile) -> list[tuple[str, list[Re
     )
 
 
-def _load_docker(store: Store, archive: tarfile.TarFile, entry: Any) -> tuple[str, list[Reference]]:
+def _load_docker(adding: Adding, members: _Members, entry: Any) -> tuple[str, list[Reference]]:
     entry = _dict(entry, "manifest.json")
     names = [references.parse(str(name)) for name in entry.get("RepoTags") or []]
-    content = _read(archive, str(entry.get("Config")))
-    members = [str(name) for name in _list(entry.get("Layers"), "Layers")]
-    return _add(store, archive, content, members, names), names
+    content = members.read(str(entry.get("Config")))
+    layers = [members.digest(str(name)) for name in _list(entry.get("Layers"), "Layers")]
+    return _add(adding, content, layers, names), names
 
 
-def _load_oci(store: Store, archive: tarfile.TarFile, entry: Any) -> tuple[str, list[Reference]]:
+def _load_oci(adding: Adding, members: _Members, entry: Any) -> tuple[str, list[Reference]]:
     entry = _dict(entry, "index.json")
     annotations = _dict(entry.get("annotations") or {}, "annotations")
     written = next((annotations[key] for key in _NAME_ANNOTATIONS if key in annotations), "")
     names = [references.parse(str(written))] if written else []
-    manifest = _for_this_host(archive, _verified(archive, entry))
-    content = _blob(archive, manifest.get("config"))
-    members = [_member(layer) for layer in _list(manifest.get("layers"), "layers")]
-    return _add(store, archive, content, members, names), names
+    manifest = _for_this_host(members, _verified(members, entry))
+    content = _blob(members, manifest.get("config"))
+    layers = []
+    for descriptor in _list(manifest.get("layers"), "layers"):
+        name = _member(descriptor)
+        layers.append(members.digest(name))
+        if layers[-1] != name.rpartition("/")[2]:
+            raise ImageError("the image archive is damaged", f"{name} does not have its digest")
+    return _add(adding, content, layers, names), names
 
 
-def _add(
-    store: Store,
-    archive: tarfile.TarFile,
-    content: bytes,
-    members: list[str],
-    names: list[Reference],
-) -> str:
+def _add(adding: Adding, content: bytes, digests: list[str], names: list[Reference]) -> str:
     parsed = config.parse(content)
-    if len(parsed.diff_ids) != len(members):
+    if len(parsed.diff_ids) != len(digests):
         raise ImageError(
             "the image archive is damaged",
-            f"{len(members)} layers for {len(parsed.diff_ids)} diff ids",
+            f"{len(digests)} layers for {len(parsed.diff_ids)} diff ids",
         )
-    made: list[Layer] = []
-    for member, diff_id in zip(members, parsed.diff_ids, strict=True):
-        made.append(store.add_layer(_open(archive, member), diff_id))
-    return store.add_config(content, made, names, "load")
+    layers = adding.layers(list(zip(digests, parsed.diff_ids, strict=True)))
+    return adding.image(content, layers, names, "load")
 
 
-def _for_this_host(archive: tarfile.TarFile, manifest: dict[str, Any]) -> dict[str, Any]:
+def _for_this_host(members: _Members, manifest: dict[str, Any]) -> dict[str, Any]:
     """The manifest itself, or the one of an index that fits this machine."""
     if "manifests" not in manifest:
         return manifest
@@ -139,25 +188,25 @@ def _for_this_host(archive: tarfile.TarFile, manifest: dict[str, Any]) -> dict[s
     for entry in _list(manifest["manifests"], "manifests"):
         platform = _dict(_dict(entry, "manifests").get("platform") or {}, "platform")
         if platform.get("os") == "linux" and platform.get("architecture") == wanted:
-            return _verified(archive, entry)
+            return _verified(members, entry)
     raise ImageError("the image does not fit this machine", f"it has nothing for linux/{wanted}")
 
 
-def _verified(archive: tarfile.TarFile, descriptor: Any) -> dict[str, Any]:
+def _verified(members: _Members, descriptor: Any) -> dict[str, Any]:
     import json
 
     try:
-        return _dict(json.loads(_blob(archive, descriptor)), "manifest")
-    except ValueError as error:
+        return _dict(json.loads(_blob(members, descriptor)), "manifest")
+    except (ValueError, RecursionError) as error:
         raise ImageError("the image archive is damaged", f"manifest: {error}") from None
 
 
-def _blob(archive: tarfile.TarFile, descriptor: Any) -> bytes:
+def _blob(members: _Members, descriptor: Any) -> bytes:
     """Small content by its descriptor, its digest checked."""
     import hashlib
 
     name = _member(descriptor)
-    content = _read(archive, name)
+    content = members.read(name)
     if hashlib.sha256(content).hexdigest() != name.rpartition("/")[2]:
         raise ImageError("the image archive is damaged", f"{name} does not have its digest")
     return content
@@ -170,34 +219,11 @@ def _member(descriptor: Any) -> str:
     return f"blobs/sha256/{digest.removeprefix('sha256:')}"
 
 
-def _has(archive: tarfile.TarFile, name: str) -> bool:
-    return any(entry.name.removeprefix("./") == name for entry in archive.getmembers())
-
-
-def _open(archive: tarfile.TarFile, name: str) -> IO[bytes]:
-    for candidate in (name, f"./{name}"):
-        try:
-            stream = archive.extractfile(candidate)
-        except KeyError:
-            continue
-        if stream is not None:
-            return stream
-    raise ImageError("the image archive is damaged", f"{name} is not in it")
-
-
-def _read(archive: tarfile.TarFile, name: str) -> bytes:
-    with _open(archive, name) as stream:
-        content = stream.read(_JSON_MAX + 1)
-    if len(content) > _JSON_MAX:
-        raise ImageError("the image archive is refused", f"{name} is larger than {_JSON_MAX} bytes")
-    return content
-
-
-def _json(archive: tarfile.TarFile, name: str) -> Any:
+def _json(members: _Members, name: str) -> Any:
     import json
 
     try:
-        return json.loads(_read(archive, name))
+        return json.loads(members.read(name))
     except (ValueError, RecursionError) as error:
         raise ImageError("the image archive is damaged", f"{name}: {error}") from None
 

@@ -43,15 +43,15 @@ _FILES = {
 def add(store: Store) -> str:
     """Makes the image, names it ``base`` and returns its id."""
     busybox = find_busybox()
-    with store.lock():
-        layer = store.add_layer(io.BytesIO(archive(busybox)))
+    with store.adding() as adding:
+        (layer,) = adding.layers([(adding.put(archive(busybox)), "")])
         raw = config.new(
             [layer.diff_id],
             _CREATED,
             {"Cmd": ["sh"], "Env": [f"PATH={_PATH}"]},
             "made by pyctr from the host's busybox",
         )
-        return store.add_image(raw, [layer], [references.parse("base")], "import")
+        return adding.image(raw, [layer], [references.parse("base")], "import")
 
 
 def find_busybox() -> str:

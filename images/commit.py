@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+    from images.adding import Adding, Layer
     from images.references import Reference
     from images.store import Image, Store
 
@@ -34,8 +35,8 @@ def commit(
     """
     base = {**(parent.config.raw.get("config") or {}), **running}
     wanted = instructions.apply(base, changes)
-    with store.lock():
-        layer = _pack(store, upper)
+    with store.adding() as adding:
+        layer = _pack(store, adding, upper)
         created = archives.now()
         raw = dict(parent.config.raw)
         entry = {"created": created, "created_by": " ".join(wanted.get("Cmd") or [])}
@@ -51,19 +52,18 @@ def commit(
         if author:
             raw["author"] = author
         below = store.layers(parent.id)
-        total = layer.replace(size=layer.size + store.size(parent.id))
-        return store.add_image(raw, [*below, total], [name] if name else [], "create")
+        return adding.image(raw, [*below, layer], [name] if name else [], "create")
 
 
-def _pack(store: Store, upper: str) -> Any:
+def _pack(store: Store, adding: Adding, upper: str) -> Layer:
     """The layer archive goes through an unnamed file, then the way of every other archive."""
     import tempfile
 
-    with tempfile.TemporaryFile(dir=f"{store.root}/blobs") as spool:
+    with tempfile.TemporaryFile(dir=store.blobs.folder) as spool:
         fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             layers.pack(fd, spool)
         finally:
             os.close(fd)
         spool.seek(0)
-        return store.add_layer(spool)
+        return adding.layers([(adding.keep(spool), "")])[0]

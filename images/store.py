@@ -1,13 +1,11 @@
 """The image store: content by digest, layers unpacked once and shared, names in the database.
 
-    blobs/sha256/<digest>     configurations and layer archives, as they came
-    layers/<diff-id>/         one unpacked layer each, used directly as a lowerdir
-    layers/.new-...           a layer being written
-    images.lock               held by whoever adds or removes
+    blobs/sha256/<digest>     manifests, configurations and layer archives (images.blobs)
+    layers/<diff-id>/         unpacked layers, used as lowerdirs (images.unpacking)
 
-Files are made under a temporary name, synced and renamed before the row that names them is
-written; on removal the row goes first. Whatever no row names is swept under the lock, so a crash
-costs nothing but the work that it interrupted. Layers are never changed once they have their name.
+Content is there, synced, before the row that names it is written (images.adding); on removal the
+row goes first, and then exactly what no other row names. What a crash leaves without a row is
+found again by the next attempt, and swept when it is a day old.
 
 The tables belong to this room; whoever opens the database creates them from :data:`SCHEMA`.
 """
@@ -15,19 +13,23 @@ The tables belong to this room; whoever opens the database creates them from :da
 from __future__ import annotations
 
 import os
+import stat
+import time
 
 from images import references
-from images.config import ImageConfig, encode, parse
+from images.adding import Adding, Layer
+from images.blobs import Blobs
+from images.config import ImageConfig, parse
 from images.errors import ImageError, ImageInUse, ImageNotFound
-from kernel import paths, trace, tree
-from kernel.locks import Lock
+from images.unpacking import Layers
+from kernel import trace, tree
+from kernel.locks import hold
 from kernel.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
-    from typing import IO, Any
 
     from images.references import Reference
 
@@ -46,26 +48,26 @@ CREATE TABLE IF NOT EXISTS image_layers (
     position INTEGER NOT NULL,
     diff_id  TEXT NOT NULL,
     digest   TEXT NOT NULL,     -- of the archive in blobs/, compressed or not
+    size     INTEGER NOT NULL DEFAULT -1,  -- bytes of its files; -1 not known
     PRIMARY KEY (image_id, position)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS image_digests (
+    repository TEXT NOT NULL,   -- full form without tag
+    digest     TEXT NOT NULL,   -- of a manifest that it has or had there
+    image_id   TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+    PRIMARY KEY (repository, digest)
+) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS image_refs_by_image ON image_refs (image_id);
+CREATE INDEX IF NOT EXISTS image_layers_by_diff_id ON image_layers (diff_id);
+CREATE INDEX IF NOT EXISTS image_digests_by_image ON image_digests (image_id);
 """
 
 BASE = "docker.io/library/base:latest"
 
-_layer_written = trace.point("images.store.layer_written")
-_layer_renamed = trace.point("images.store.layer_renamed")
-_blobs_written = trace.point("images.store.blobs_written")
 _asked = trace.point("images.store.asked")
 _row_removed = trace.point("images.store.row_removed")
 
-
-class Layer(Record):
-    """``diff_id`` of the plain archive, ``digest`` of the kept one, ``size`` of its files."""
-
-    diff_id: str
-    digest: str
-    size: int
+_A_DAY = 86400.0
 
 
 class Image(Record):
@@ -99,6 +101,8 @@ class Store:
         tell: Callable[[str, str, dict[str, str]], None] | None = None,
     ) -> None:
         self.root = root
+        self.blobs = Blobs(f"{root}/blobs/sha256")
+        self.unpacked = Layers(f"{root}/layers")
         self._db = db
         self._tell = tell or (lambda *_what: None)
 
@@ -106,11 +110,7 @@ class Store:
 
     def layer_folder(self, diff_id: str) -> str:
         """Where a layer is unpacked."""
-        return f"{self.root}/layers/{diff_id}"
-
-    def blob(self, digest: str) -> str:
-        """Where content of that digest is kept."""
-        return f"{self.root}/blobs/sha256/{digest}"
+        return self.unpacked.path(diff_id)
 
     def lower(self, config: ImageConfig) -> tuple[str, ...]:
         """The lowerdirs of an image, the topmost first; an empty folder if it has no layers."""
@@ -119,8 +119,7 @@ class Store:
     def get(self, image_id: str) -> Image:
         """The image of that full id."""
         try:
-            with open(self.blob(image_id), "rb") as file:
-                return Image(image_id, parse(file.read()))
+            return Image(image_id, parse(self.blobs.read(image_id)))
         except FileNotFoundError:
             raise ImageNotFound(
                 f"no such image: {image_id[:12]}", "it was removed just now"
@@ -174,10 +173,20 @@ class Store:
 
     def _by_name(self, text: str) -> str:
         try:
-            name = str(references.parse(text))
+            reference = references.parse(text)
         except ImageError:
             return ""
+        if reference.digest:
+            return self._by_digest(reference)
+        name = str(reference)
         row = self._db.execute("SELECT image_id FROM image_refs WHERE name = ?", (name,)).fetchone()
+        return str(row[0]) if row else ""
+
+    def _by_digest(self, reference: Reference) -> str:
+        query = "SELECT image_id FROM image_digests WHERE repository = ? AND digest = ?"
+        digest = reference.digest.removeprefix("sha256:")
+        key = (f"{reference.domain}/{reference.path}", digest)
+        row = self._db.execute(query, key).fetchone()
         return str(row[0]) if row else ""
 
     def _by_id(self, text: str) -> str:
@@ -239,100 +248,69 @@ class Store:
 
     # -- adding ----------------------------------------------------------------------------
 
-    def lock(self) -> Lock:
-        """Held while images are added or removed."""
-        os.makedirs(f"{self.root}/layers", mode=0o711, exist_ok=True)
-        os.makedirs(f"{self.root}/blobs/sha256", mode=0o700, exist_ok=True)
-        return Lock(f"{self.root}/images.lock")
+    def adding(self) -> Adding:
+        """Brings images in; see :mod:`images.adding`."""
+        return Adding(self)
 
-    def add_layer(self, stream: IO[bytes], expected: str = "") -> Layer:
-        """Keeps and unpacks a layer archive, compressed or not. Under :meth:`lock`.
-
-        ``expected`` is the diff id that it must have, hex; ImageError if it has another.
-        """
-        from images.content import keep
-
-        self._sweep_new()
-        digest = keep(stream, self)
-        layer = self._unpack(digest)
-        if expected and layer.diff_id != expected:
-            raise ImageError(
-                "a layer is not what the image's configuration says",
-                f"its diff id is sha256:{layer.diff_id}, not sha256:{expected}",
-                "the archive is damaged: fetch it again",
-            )
-        return layer
-
-    def _unpack(self, digest: str) -> Layer:
-        from images.content import unpacked
-
-        staging = f"{self.root}/layers/.new-{digest[:24]}"
-        os.mkdir(staging, 0o755)
-        try:
-            diff_id, size = unpacked(self.blob(digest), staging)
-            fd = os.open(staging, os.O_RDONLY)
-            try:
-                paths.syncfs(fd)
-            finally:
-                os.close(fd)
-            _layer_written()
-            final = self.layer_folder(diff_id)
-            if os.path.isdir(final):
-                tree.remove_tree(staging)
-            else:
-                os.rename(staging, final)
-                tree.fsync_path(f"{self.root}/layers")
-            _layer_renamed()
-        except BaseException:
-            tree.remove_tree(staging)
-            raise
-        return Layer(diff_id, digest, size)
-
-    def add_image(
-        self, raw: dict[str, Any], layers: list[Layer], names: list[Reference], action: str
-    ) -> str:
-        """Records an image whose layers are there, under :meth:`lock`; returns its id.
-
-        ``action`` says where it comes from: create, import or load.
-        """
-        return self.add_config(encode(raw), layers, names, action)
-
-    def add_config(
-        self, content: bytes, layers: list[Layer], names: list[Reference], action: str
-    ) -> str:
-        """:meth:`add_image` for a configuration's original bytes, which its id depends on."""
-        import hashlib
-
-        config = parse(content)
-        if config.diff_ids != tuple(layer.diff_id for layer in layers):
-            raise ImageError(
-                "the image's configuration is refused",
-                f"it names {len(config.diff_ids)} layers, and {len(layers)} others came along",
-            )
-        image_id = hashlib.sha256(content).hexdigest()
-        tree.write_atomically(self.blob(image_id), content)
-        _blobs_written()
+    def record(
+        self,
+        image_id: str,
+        created: str,
+        layers: list[Layer],
+        names: list[Reference],
+        action: str,
+        manifest: str = "",
+    ) -> None:
+        """The rows of an image whose content is there and held."""
         size = sum(layer.size for layer in layers)
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute(
-                "INSERT OR IGNORE INTO images VALUES (?, ?, ?)", (image_id, size, config.created)
+                "INSERT OR IGNORE INTO images VALUES (?, ?, ?)", (image_id, size, created)
             )
             self._db.executemany(
-                "INSERT OR IGNORE INTO image_layers VALUES (?, ?, ?, ?)",
-                [(image_id, n, layer.diff_id, layer.digest) for n, layer in enumerate(layers)],
+                "INSERT OR IGNORE INTO image_layers VALUES (?, ?, ?, ?, ?)",
+                [
+                    (image_id, position, layer.diff_id, layer.digest, layer.size)
+                    for position, layer in enumerate(layers)
+                ],
             )
             for name in names:
-                self._name(name, image_id)
+                if not name.digest:
+                    self._name(name, image_id)
+                if manifest:
+                    self._db.execute(
+                        "INSERT OR REPLACE INTO image_digests VALUES (?, ?, ?)",
+                        (f"{name.domain}/{name.path}", manifest, image_id),
+                    )
         self.told(action, image_id, names[0].familiar if names else "")
         for name in names if action == "create" else names[1:]:
             self.told("tag", image_id, name.familiar)
-        return image_id
 
     def layers(self, image_id: str) -> list[Layer]:
-        """The layers of an image, base first; the sizes are unknown here (0)."""
-        query = "SELECT diff_id, digest FROM image_layers WHERE image_id = ? ORDER BY position"
-        return [Layer(row[0], row[1], 0) for row in self._db.execute(query, (image_id,))]
+        """The layers of an image, base first."""
+        query = (
+            "SELECT diff_id, digest, size FROM image_layers WHERE image_id = ? ORDER BY position"
+        )
+        return [
+            Layer(row[0], row[1], self.layer_size(row[0], row[2]))
+            for row in self._db.execute(query, (image_id,))
+        ]
+
+    def layer_size(self, diff_id: str, known: int = -1) -> int:
+        """Bytes of the files of a layer: as known, as another image knows it, or counted."""
+        if known >= 0:
+            return known
+        query = "SELECT max(size) FROM image_layers WHERE diff_id = ?"
+        (found,) = self._db.execute(query, (diff_id,)).fetchone()
+        return (
+            int(found) if found is not None and found >= 0 else _count(self.layer_folder(diff_id))
+        )
+
+    def digests(self, image_id: str) -> list[tuple[str, str]]:
+        """(repository in full form, digest) of the manifests that an image is known to have."""
+        query = "SELECT repository, digest FROM image_digests WHERE image_id = ? ORDER BY 1, 2"
+        return [(row[0], row[1]) for row in self._db.execute(query, (image_id,))]
 
     def tag(self, image_id: str, name: Reference) -> None:
         """Gives an image a further name; another image of that name loses it."""
@@ -388,7 +366,7 @@ class Store:
                     f"container {using[0]} uses it",
                     f"remove the container first: pyctr rm {using[0]}",
                 )
-            labels = self._labels(image_id)
+            labels, content = self._labels(image_id), self._content(image_id)
             self._db.executemany(
                 "DELETE FROM image_refs WHERE name = ?", [(name,) for name in going]
             )
@@ -396,8 +374,7 @@ class Store:
                 self._db.execute("DELETE FROM images WHERE id = ?", (image_id,))
         _row_removed()
         if last and not using:
-            with self.lock():
-                self.sweep()
+            self.free(*content)
         removed = [image_id] if last and not using else []
         untagged = [references.parse(name).familiar for name in going]
         for familiar in untagged:
@@ -406,25 +383,73 @@ class Store:
             self.told("delete", gone, "", labels)
         return untagged, removed
 
-    def sweep(self) -> None:
-        """Removes layers and blobs that no row names. Under :meth:`lock`."""
-        self._sweep_new()
-        rows = self._db.execute("SELECT diff_id, digest FROM image_layers").fetchall()
-        wanted = {row[0] for row in rows} | {_EMPTY_LAYER}
-        for name in os.listdir(f"{self.root}/layers"):
-            if name not in wanted:
-                tree.remove_tree(f"{self.root}/layers/{name}")
-        wanted = {row[1] for row in rows}
-        wanted |= {row[0] for row in self._db.execute("SELECT id FROM images")}
-        for name in os.listdir(f"{self.root}/blobs/sha256"):
-            if name not in wanted:
-                os.unlink(f"{self.root}/blobs/sha256/{name}")
+    def _content(self, image_id: str) -> tuple[set[str], set[str]]:
+        """(diff ids, digests) that the rows of an image name."""
+        layers = self.layers(image_id)
+        digests = {image_id, *(layer.digest for layer in layers)}
+        digests |= {digest for _, digest in self.digests(image_id)}
+        return {layer.diff_id for layer in layers}, digests
 
-    def _sweep_new(self) -> None:
-        for folder in ("layers", "blobs/sha256"):
-            for name in os.listdir(f"{self.root}/{folder}"):
-                if name.startswith(".new-"):
-                    tree.remove_tree(f"{self.root}/{folder}/{name}")
+    def _named(self) -> tuple[set[str], set[str]]:
+        """(diff ids, digests) that any row names."""
+        rows = self._db.execute("SELECT diff_id, digest FROM image_layers").fetchall()
+        digests = {row[1] for row in rows}
+        digests |= {row[0] for row in self._db.execute("SELECT id FROM images")}
+        digests |= {row[0] for row in self._db.execute("SELECT digest FROM image_digests")}
+        return {row[0] for row in rows} | {_EMPTY_LAYER}, digests
+
+    def free(self, diff_ids: set[str], digests: set[str]) -> None:
+        """Removes content that no row names and nobody holds."""
+        for name in diff_ids:
+            self._take_away(self.unpacked.folder, name, 0)
+        for name in digests:
+            self._take_away(self.blobs.folder, name, 1)
+
+    def _take_away(self, folder: str, name: str, kind: int) -> None:
+        try:
+            with hold(f"{folder}/{name}", exclusive=True, blocking=False):
+                if name in self._named()[kind]:  # somebody added it again
+                    return
+                gone = f"{folder}/.gone-{name}-{os.getpid()}"
+                os.rename(f"{folder}/{name}", gone)
+        except (BlockingIOError, FileNotFoundError):  # being added right now, or gone already
+            return
+        tree.remove_tree(gone)
+
+    def sweep(self, older_than: float = _A_DAY) -> None:
+        """Removes content that no row names, nobody holds, and nobody touched for that long.
+
+        What a crash or a broken download left is younger for a while: it can be gone on with.
+        """
+        limit = time.time() - older_than
+        for kind, folder in enumerate((self.unpacked.folder, self.blobs.folder)):
+            names = os.listdir(folder) if os.path.isdir(folder) else []
+            named = self._named()[kind]
+            for name in names:
+                path = f"{folder}/{name}"
+                if name in named or (not name.startswith(".gone-") and _changed(path) > limit):
+                    continue
+                if name.startswith(".gone-"):
+                    tree.remove_tree(path)
+                else:
+                    self._take_away(folder, name, kind)
+
+
+def _changed(path: str) -> float:
+    """When a file or folder was last changed itself, whatever times it shows (st_ctime)."""
+    try:
+        return os.stat(path, follow_symlinks=False).st_ctime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _count(folder: str) -> int:
+    total = 0
+    for at, _, files in os.walk(folder):
+        for name in files:
+            info = os.lstat(f"{at}/{name}")
+            total += info.st_size if stat.S_ISREG(info.st_mode) else 0
+    return total
 
 
 _EMPTY_LAYER = "empty"  # the lowerdir of an image that has no layers

@@ -61,3 +61,56 @@ class Lock:
         except FileNotFoundError:
             return False
         return os.path.samestat(there, os.fstat(fd))
+
+
+class Held:
+    """A lock on a file or folder that is there, released by :meth:`release` or the kernel."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __enter__(self) -> Held:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Lets go; again is fine."""
+        if self.fd >= 0:
+            os.close(self.fd)
+        self.fd = -1
+
+    def share(self) -> None:
+        """Turns an exclusive lock into a shared one; not in one step (flock(2))."""
+        fcntl.flock(self.fd, fcntl.LOCK_SH)
+
+    def is_at(self, path: str) -> bool:
+        """Whether what is locked still stands at ``path``."""
+        try:
+            return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(self.fd))
+        except FileNotFoundError:
+            return False
+
+    def another(self) -> Held:
+        """The same lock once more: it ends when both are released."""
+        return Held(os.dup(self.fd))
+
+
+def hold(path: str, *, exclusive: bool = False, blocking: bool = True) -> Held:
+    """Locks what stands at ``path``, a file or a folder, without making it.
+
+    FileNotFoundError if it is not there, or not any more once the lock is ours; BlockingIOError
+    without ``blocking`` if somebody else has it.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        operation = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
+        fcntl.flock(fd, operation if blocking else operation | fcntl.LOCK_NB)
+        held = Held(fd)
+        if not held.is_at(path):
+            raise FileNotFoundError(2, "it was replaced meanwhile", path)
+    except BaseException:
+        os.close(fd)
+        raise
+    return held

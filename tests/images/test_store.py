@@ -9,10 +9,11 @@ import json
 import os
 import sqlite3
 import tarfile
+import time
 
 import pytest
 
-from images import archives, base, commit, config, instructions, references, store
+from images import archives, base, blobs, commit, config, instructions, references, store
 from images.errors import ImageError, ImageInUse, ImageNotFound
 from kernel import trace
 
@@ -68,8 +69,7 @@ def test_a_damaged_compressed_archive_leaves_nothing(images: store.Store) -> Non
     packed = gzip.compress(rootfs(file="text" * 1000).getvalue())
     with pytest.raises(ImageError, match="damaged"):
         archives.import_root(images, io.BytesIO(packed[:-20]), None)
-    with images.lock():
-        images.sweep()
+    images.sweep(older_than=0)
     assert os.listdir(f"{images.root}/layers") == os.listdir(f"{images.root}/blobs/sha256") == []
 
 
@@ -98,22 +98,24 @@ def test_an_image_in_use_cannot_be_removed(images: store.Store) -> None:
     assert images.resolve(one).id == one
 
 
-@pytest.mark.parametrize("moment", ["layer_written", "layer_renamed", "blobs_written"])
+@pytest.mark.parametrize(
+    "moment",
+    ["unpacking.written", "unpacking.renamed", "adding.content_kept", "adding.recorded"],
+)
 def test_a_crash_while_an_image_is_added_costs_only_the_work(
     images: store.Store, moment: str
 ) -> None:
     pid = os.fork()
     if pid == 0:
         db = sqlite3.connect(f"{images.root}/state.db", isolation_level=None)
-        trace.arm("kill", f"images.store.{moment}")
+        trace.arm("kill", f"images.{moment}")
         archives.import_root(store.Store(images.root, db), rootfs(file="x"), None)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -9
-    assert images.listing() == []
+    assert len(images.listing()) == (1 if moment == "adding.recorded" else 0)
     again = imported(images, "again", file="x")
     assert images.resolve("again").id == again
-    with images.lock():
-        images.sweep()
+    images.sweep(older_than=0)
     assert len(os.listdir(f"{images.root}/layers")) == 1
 
 
@@ -132,6 +134,73 @@ def test_a_commit_adds_one_layer_and_changes_the_configuration(images: store.Sto
     assert child.cmd == ("x", "y") and child.working_dir == "/app"
     assert images.size(made) == 6
     assert os.listdir(images.lower(child)[0]) == ["new"]
+
+
+def blobs_of(folder: str) -> blobs.Blobs:
+    os.makedirs(f"{folder}/blobs", exist_ok=True)
+    return blobs.Blobs(f"{folder}/blobs")
+
+
+def test_a_download_goes_on_where_it_stopped(home_dir: str) -> None:
+    store_, content = blobs_of(home_dir), os.urandom(3 << 20)
+    digest = hashlib.sha256(content).hexdigest()
+    asked: list[int] = []
+
+    def opened_at(offset: int) -> io.BytesIO:
+        asked.append(offset)
+        return io.BytesIO(content[offset : len(content) if len(asked) > 1 else 1 << 20])
+
+    with pytest.raises(ImageError, match="not what was promised"):
+        store_.fetch(digest, len(content), opened_at)
+    store_.fetch(digest, len(content), opened_at).release()
+    assert asked == [0, 1 << 20]
+    assert store_.read(digest) == content
+    store_.fetch(digest, len(content), opened_at).release()
+    assert len(asked) == 2, "what is there is not fetched again"
+    assert os.listdir(store_.folder) == [digest]
+
+
+def test_content_of_another_digest_is_an_error_and_nothing_is_kept(home_dir: str) -> None:
+    store_ = blobs_of(home_dir)
+    with pytest.raises(ImageError, match="not what was promised"):
+        store_.fetch("0" * 64, 3, lambda _offset: io.BytesIO(b"abc"))
+    assert os.listdir(store_.folder) == []
+
+
+def test_two_processes_share_the_work_of_one_download(home_dir: str) -> None:
+    store_, content = blobs_of(home_dir), os.urandom(1 << 20)
+    digest = hashlib.sha256(content).hexdigest()
+    ready, go = os.pipe()
+
+    def slowly(_offset: int) -> io.BytesIO:
+        os.write(go, b"x")
+        time.sleep(0.3)  # long enough for the other to come
+        return io.BytesIO(content)
+
+    pid = os.fork()
+    if pid == 0:
+        store_.fetch(digest, len(content), slowly)
+        os._exit(0)
+    os.read(ready, 1)
+
+    def never(_offset: int) -> io.BytesIO:
+        raise AssertionError("it was fetched twice")
+
+    store_.fetch(digest, len(content), never).release()
+    assert os.waitpid(pid, 0)[1] == 0
+    assert store_.read(digest) == content
+
+
+def test_content_that_is_held_is_not_taken_away(images: store.Store) -> None:
+    one = imported(images, "one", file="text")
+    (layer,) = images.layers(one)
+    with images.adding() as adding:
+        assert adding.has(layer.digest)
+        images.remove("one", lambda _: [])
+        assert os.path.exists(images.blobs.path(layer.digest))
+        assert not os.path.exists(images.layer_folder(layer.diff_id))
+    images.sweep(older_than=0)
+    assert os.listdir(images.blobs.folder) == []
 
 
 def docker_archive(diff_id: str = "") -> bytes:
