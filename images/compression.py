@@ -48,6 +48,26 @@ def opened(stream: IO[bytes]) -> IO[bytes]:
     return peeking
 
 
+def kind_of(path: str) -> str:
+    """gzip, bzip2, xz, zstd, or "" for a plain file."""
+    with open(path, "rb") as file:
+        head = file.read(8)
+    return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), "")
+
+
+def recompress(path: str, out: IO[bytes]) -> str:
+    """Writes a kept archive as gzip, always the same bytes for the same content; its digest."""
+    import gzip
+    import hashlib
+    import shutil
+
+    with open(path, "rb") as file, gzip.GzipFile("", "wb", 6, out, mtime=0) as packed:
+        shutil.copyfileobj(opened(file), packed, 1 << 20)
+    out.flush()
+    out.seek(0)
+    return hashlib.file_digest(out, "sha256").hexdigest()  # type: ignore[arg-type]
+
+
 def damaged() -> tuple[type[Exception], ...]:
     """The exceptions that mean damaged compressed input."""
     import lzma

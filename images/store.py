@@ -57,6 +57,13 @@ CREATE TABLE IF NOT EXISTS image_digests (
     image_id   TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,
     PRIMARY KEY (repository, digest)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS layer_archives (
+    diff_id    TEXT NOT NULL,
+    repository TEXT NOT NULL,   -- full form: a registry's repository that has the layer
+    digest     TEXT NOT NULL,   -- of the compressed archive there
+    size       INTEGER NOT NULL,
+    PRIMARY KEY (diff_id, repository)
+) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS image_refs_by_image ON image_refs (image_id);
 CREATE INDEX IF NOT EXISTS image_layers_by_diff_id ON image_layers (diff_id);
 CREATE INDEX IF NOT EXISTS image_digests_by_image ON image_digests (image_id);
@@ -145,14 +152,14 @@ class Store:
         try:
             name = str(references.parse(text))
         except ImageError:
-            raise self._missing(text) from None
+            raise self.missing(text) from None
         if name == BASE and make:
             from images import base
 
             if tell is not None:
                 tell("making the image base of this machine's busybox")
             return base.add(self)
-        raise self._missing(text)
+        raise self.missing(text)
 
     def lookup(self, text: str) -> str:
         """The id of an image that is there, "" if none is meant; makes nothing."""
@@ -182,6 +189,16 @@ class Store:
         row = self._db.execute("SELECT image_id FROM image_refs WHERE name = ?", (name,)).fetchone()
         return str(row[0]) if row else ""
 
+    def known(self, reference: Reference) -> str:
+        """The id of the image that has exactly this name, "" if none."""
+        return self._by_name(str(reference))
+
+    def archive_of(self, diff_id: str) -> str:
+        """The digest of the archive that is kept for a layer, "" if no image has that layer."""
+        query = "SELECT digest FROM image_layers WHERE diff_id = ? LIMIT 1"
+        row = self._db.execute(query, (diff_id,)).fetchone()
+        return str(row[0]) if row else ""
+
     def _by_digest(self, reference: Reference) -> str:
         query = "SELECT image_id FROM image_digests WHERE repository = ? AND digest = ?"
         digest = reference.digest.removeprefix("sha256:")
@@ -200,7 +217,8 @@ class Store:
             raise ImageError(f"image id {text!r} is ambiguous", f"so begin {shown}", "add digits")
         return str(rows[0][0]) if rows else ""
 
-    def _missing(self, text: str) -> ImageNotFound:
+    def missing(self, text: str) -> ImageNotFound:
+        """The error for a name that is not here, with what it may have meant."""
         names = [item.reference.familiar for item in self.listing() if item.reference]
         close = [name for name in names if name.partition(":")[0] == text.partition(":")[0]]
         hint = "pyctr cannot pull yet: bring it in with `pyctr image load` or `pyctr image import`"
@@ -279,13 +297,28 @@ class Store:
                 if not name.digest:
                     self._name(name, image_id)
                 if manifest:
-                    self._db.execute(
-                        "INSERT OR REPLACE INTO image_digests VALUES (?, ?, ?)",
-                        (f"{name.domain}/{name.path}", manifest, image_id),
-                    )
-        self.told(action, image_id, names[0].familiar if names else "")
-        for name in names if action == "create" else names[1:]:
-            self.told("tag", image_id, name.familiar)
+                    self.record_digest(image_id, name, manifest)
+
+    def record_digest(self, image_id: str, name: Reference, manifest: str) -> None:
+        """A manifest that an image has in a repository; its content is there and held."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO image_digests VALUES (?, ?, ?)",
+            (f"{name.domain}/{name.path}", manifest, image_id),
+        )
+
+    def saw(self, diff_id: str, digest: str, size: int, name: Reference) -> None:
+        """A repository has a layer as an archive of that digest."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO layer_archives VALUES (?, ?, ?, ?)",
+            (diff_id, f"{name.domain}/{name.path}", digest, size),
+        )
+
+    def seen(self, diff_id: str, domain: str) -> list[tuple[str, int, str]]:
+        """(digest, size, path of the repository) of a layer's archives in one registry."""
+        query = "SELECT digest, size, repository FROM layer_archives WHERE diff_id = ?"
+        rows = self._db.execute(query, (diff_id,)).fetchall()
+        start = f"{domain}/"
+        return [(d, s, r.removeprefix(start)) for d, s, r in rows if r.startswith(start)]
 
     def layers(self, image_id: str) -> list[Layer]:
         """The layers of an image, base first."""
@@ -349,7 +382,7 @@ class Store:
             named = self._by_name(text)
             image_id = named or self._by_id(text)
             if not image_id:
-                raise self._missing(text)
+                raise self.missing(text)
             names = self.names(image_id)
             going = [str(references.parse(text))] if named else names
             if not named and len(names) > 1 and not force:
