@@ -28,6 +28,14 @@ _COLUMNS = {
     "CreatedSince": "CREATED",
     "Size": "SIZE",
 }
+_WITH_DIGEST = {
+    "Repository": "REPOSITORY",
+    "Tag": "TAG",
+    "Digest": "DIGEST",
+    "ID": "IMAGE ID",
+    "CreatedSince": "CREATED",
+    "Size": "SIZE",
+}
 _MORE = {
     "Containers": "CONTAINERS",
     "CreatedAt": "CREATED AT",
@@ -142,9 +150,19 @@ def _ls(parsed: Parsed) -> int:
         for image_id in dict.fromkeys(one.id for one in found):
             print(f"sha256:{image_id}" if parsed.no_trunc else image_id[:12])
         return 0
-    rows = [row(one, whole=parsed.no_trunc) for one in found]
-    output.table(_COLUMNS, rows, parsed.format or "", _MORE)
+    rows = [row(one, whole=parsed.no_trunc, Digest=_digest(here, one)) for one in found]
+    columns = _WITH_DIGEST if parsed.digests else _COLUMNS
+    output.table(columns, rows, parsed.format or "", _MORE)
     return 0
+
+
+def _digest(here: Home, one: Listed) -> str:
+    """That of the manifest that an image has in the repository of its name."""
+    for repository, digest in here.images.digests(one.id):
+        own = one.reference
+        if own is None or repository == f"{own.domain}/{own.path}":
+            return f"sha256:{digest}"
+    return "<none>"
 
 
 def _tests(here: Home) -> dict[str, Any]:
@@ -172,6 +190,7 @@ COMMANDS: tuple[Command, ...] = (
         _ls,
         (
             option("-q --quiet", "Only ids"),
+            option("--digests", "Show the digests of manifests"),
             option("--no-trunc", "Nothing is shortened"),
             value("--format", "TEMPLATE", "A Go template, or json"),
             several("-f --filter", "KEY=VALUE", "Show only what fits: dangling, label, reference",

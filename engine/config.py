@@ -68,6 +68,8 @@ KEYS = (
     Key("containers.cpus", "PYCTR_CPUS", "number", "--cpus of new containers"),
     Key("containers.pids_limit", "PYCTR_PIDS_LIMIT", "whole", "--pids-limit of new containers"),
     Key("containers.ulimits", "PYCTR_ULIMITS", "pairs", "--ulimit of new containers"),
+    Key("registry.insecure", "PYCTR_INSECURE_REGISTRIES", "list",
+        "Registries (host:port) with plain HTTP, or TLS that nobody vouches for"),
     Key("log.driver", "PYCTR_LOG_DRIVER", "text", "--log-driver of new containers"),
     Key("log.options", "PYCTR_LOG_OPTIONS", "pairs", "--log-opt of containers with that driver"),
 )  # fmt: skip
@@ -82,6 +84,7 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "size": ((str, int), 'a size such as "512m", or bytes'),
     "number": ((int, float), "a number such as 1.5"),
     "whole": ((int,), "a whole number"),
+    "list": ((list,), 'a list such as ["host:5000"]'),
     "pairs": ((dict,), 'a table of names and values such as { name = "value" }'),
 }
 
@@ -101,6 +104,11 @@ class Config(Record):
     def run(self) -> str:
         """The run folder, an absolute path."""
         return self.settings["run"].words[0]
+
+    @property
+    def insecure_registries(self) -> tuple[str, ...]:
+        """Registries that may be spoken with in plain HTTP, as host or host:port."""
+        return self.settings["registry.insecure"].words
 
     @property
     def trash_age(self) -> float:
@@ -159,6 +167,8 @@ def _from_word(key: Key, word: str, source: str) -> tuple[str, ...]:
             if not all(name and sign for name, sign, _ in pairs):
                 raise ValueError
             value = {name: own for name, _, own in pairs}
+        elif key.kind == "list":
+            value = [one.strip() for one in word.split(",") if one.strip()]
         elif key.kind == "path":
             value = os.path.abspath(word)
     except ValueError:
@@ -177,6 +187,11 @@ def _words(key: Key, shown: str, value: Any, source: str) -> tuple[str, ...]:
             if not _is_one_of(own, (str, int)):
                 raise _wrong(f"{shown}.{name}", own, source, "text or a whole number")
         return tuple(f"{name}={own}" for name, own in value.items())
+    if key.kind == "list":
+        for own in value:
+            if not isinstance(own, str) or not own:
+                raise _wrong(shown, own, source, "text in quotes")
+        return tuple(value)
     word = str(value)
     try:
         if key.kind == "duration":

@@ -27,6 +27,7 @@ from engine import (
     locks,
     names,
     reconcile,
+    registries,
     skeleton,
     views,
 )
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from engine.home import Home
+    from images.pull import Told
     from images.store import Image
     from volumes.plan import Mount
     from volumes.requests import From, Request
@@ -65,8 +67,8 @@ class CreateRequest(Record):
     """What a person asked for; ``settings.args`` holds only the command given.
 
     ``entrypoint`` is None where the image's own counts, () where it was cleared. ``pull`` is
-    missing or never (then ``base`` is not made either); ``platform`` is "" or what the image must
-    be for (:mod:`images.platforms`).
+    always, missing or never (then ``base`` is not made either); ``platform`` is "" or what the
+    image must be for (:mod:`images.platforms`).
     """
 
     image: str
@@ -84,10 +86,12 @@ def create(
     request: CreateRequest,
     warn: Callable[[str], None],
     tell: Callable[[str], None] | None = None,
+    told: Told | None = None,
 ) -> Container:
     """Makes a container; ``warn`` gets sentences for the person. Nothing is left of a failure.
 
-    ``tell`` is told what takes a while, such as an image that has to be made first.
+    ``tell`` is told what takes a while, such as an image that has to be made first; ``told`` what
+    happens to the layers of an image that is pulled (:mod:`images.pull`).
     """
     if request.name and not containers.is_name(request.name):
         raise EngineError(
@@ -96,7 +100,7 @@ def create(
         )
     if request.name:
         _make_way(home, request.name)
-    image = _image(home, request, tell)
+    image = _image(home, request, tell, told)
     settings = limits.checked(views.resolved(home, complete(request, image)), warn)
     compose.check(home, settings, warn)
     sources = [_source(home, one.container) for one in request.volumes_from]
@@ -132,8 +136,13 @@ def create(
     return made
 
 
-def _image(home: Home, request: CreateRequest, tell: Callable[[str], None] | None) -> Image:
-    image = home.images.resolve(request.image, make=request.pull != "never", tell=tell)
+def _image(
+    home: Home,
+    request: CreateRequest,
+    tell: Callable[[str], None] | None,
+    told: Told | None,
+) -> Image:
+    image = registries.image_for(home, request.image, request.pull, request.platform, tell, told)
     if request.platform:
         from images import platforms
 

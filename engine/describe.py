@@ -177,11 +177,15 @@ def image(home: Home, one: Image) -> dict[str, Any]:
     from images import references
 
     names = [references.parse(name) for name in home.images.names(one.id)]
+    digests = [
+        (references.Reference(*repository.split("/", 1)), digest)
+        for repository, digest in home.images.digests(one.id)
+    ]
     lower = home.images.lower(one.config)
     return {
         "Id": f"sha256:{one.id}",
         "RepoTags": [name.familiar for name in names],
-        "RepoDigests": [],
+        "RepoDigests": [f"{repository.familiar}@sha256:{digest}" for repository, digest in digests],
         "Created": one.config.created,
         "Author": one.config.raw.get("author") or "",
         "Architecture": one.config.architecture,

@@ -6,8 +6,9 @@ Source: OCI image specification, manifest.md, image-index.md, descriptor.md; dis
 
 from __future__ import annotations
 
-from images import config, references
+from images import references
 from images.errors import ImageError
+from images.platforms import Platform, made
 from kernel.record import Record
 
 TYPE_CHECKING = False
@@ -44,37 +45,10 @@ class Manifest(Record):
     layers: tuple[Descriptor, ...]
 
 
-class Platform(Record):
-    """``os/architecture[/variant]``."""
-
-    os: str
-    architecture: str
-    variant: str = ""
-
-    def __str__(self) -> str:
-        variant = f"/{self.variant}" if self.variant else ""
-        return f"{self.os}/{self.architecture}{variant}"
-
-
 class Index(Record):
     """Images of several platforms under one name."""
 
     manifests: tuple[tuple[Descriptor, Platform], ...]
-
-
-def parse_platform(text: str) -> Platform:
-    """``linux/arm64/v8``, ``linux/amd64`` or ``arm64``; ImageError otherwise."""
-    words = text.split("/")
-    words = words if len(words) > 1 else ["linux", *words]
-    names = {"x86_64": "amd64", "aarch64": "arm64", "x86-64": "amd64"}
-    if len(words) > 3 or not all(word and word.isascii() for word in words):
-        raise ImageError(f"invalid platform {text!r}", "", "write os/architecture, as linux/amd64")
-    return Platform(words[0].lower(), names.get(words[1], words[1]), *words[2:])
-
-
-def host_platform() -> Platform:
-    """The platform of this machine."""
-    return Platform("linux", config.host_architecture())
 
 
 def parse(content: bytes) -> Manifest | Index:
@@ -100,10 +74,12 @@ def parse(content: bytes) -> Manifest | Index:
 def select(index: Index, wanted: Platform) -> Descriptor:
     """The manifest for a platform; without a wanted variant any variant will do."""
     for found, platform in index.manifests:
-        same = (platform.os, platform.architecture) == (wanted.os, wanted.architecture)
-        if same and wanted.variant in ("", platform.variant):
+        if platform == wanted:
             return found
-    known = ", ".join(str(platform) for _, platform in index.manifests if platform.os != "unknown")
+    for found, platform in index.manifests:
+        if not wanted.variant and platform.replace(variant="") == wanted:
+            return found
+    known = ", ".join(str(own) for _, own in index.manifests if own.system != "unknown")
     raise ImageError(
         f"the image has nothing for {wanted}", f"it is made for {known or 'no platform'}"
     )
@@ -157,7 +133,7 @@ def _entry(raw: Any) -> tuple[Descriptor, Platform]:
     if not isinstance(platform, dict):
         raise _refused("a platform is not an object")
     words = [str(platform.get(key) or "") for key in ("os", "architecture", "variant")]
-    return found, Platform(words[0] or "unknown", words[1] or "unknown", words[2])
+    return found, made(words[0] or "unknown", words[1] or "unknown", words[2])
 
 
 def _list(raw: Any) -> list[Any]:

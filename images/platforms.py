@@ -46,24 +46,25 @@ def parse(text: str) -> Platform:
     if not (0 < len(words) <= 3 and all(word and set(word) <= _LETTERS for word in words)):
         raise ValueError("write system/architecture[/variant], for example linux/amd64")
     if len(words) > 1:
-        return _platform(words[0], words[1], "".join(words[2:]))
+        return made(words[0], words[1], "".join(words[2:]))
     (word,) = words
     if word in _SYSTEMS:
-        return _platform(word, host_architecture(), "")
+        return made(word, host_architecture(), "")
     if word in _ARCHITECTURES or word in _SPELLINGS:
-        return _platform("linux", word, "")
+        return made("linux", word, "")
     raise ValueError(f"{word!r} is neither a system nor an architecture, such as linux or amd64")
 
 
 def of(config: ImageConfig) -> Platform:
     """That of an image; where it says nothing, this machine's."""
     system, variant = (config.raw.get(name) for name in ("os", "variant"))
-    return _platform(
+    return made(
         str(system or "linux"), config.architecture or host_architecture(), str(variant or "")
     )
 
 
-def _platform(system: str, word: str, variant: str) -> Platform:
+def made(system: str, word: str, variant: str) -> Platform:
+    """A platform from its parts, in whatever spelling."""
     architecture, usual = _SPELLINGS.get(word, (word, ""))
     variant = variant or usual
     if variant and not variant.startswith("v"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 
-from images import config, manifests
+from images import config, manifests, platforms
 from images.errors import ImageError
 from images.registry import Broken, Registry
 from kernel.record import Record
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from images.adding import Adding, Layer
-    from images.manifests import Descriptor, Manifest, Platform
+    from images.manifests import Descriptor, Manifest
+    from images.platforms import Platform
     from images.references import Reference
     from images.store import Store
 
@@ -63,7 +64,7 @@ def pull(
             )
         _check(parsed, platform)
         layers = _layers(store, adding, registry, reference, image, parsed.diff_ids, told)
-        image_id = adding.image(content, layers, [reference], manifest_digest)
+        image_id = adding.image(content, layers, [reference], "pull", manifest_digest)
     return Pulled(image_id, top.digest, image_id != before)
 
 
@@ -72,7 +73,7 @@ def _for_platform(
 ) -> Manifest:
     found = manifests.parse(content)
     if isinstance(found, manifests.Index):
-        own = manifests.select(found, platform or manifests.host_platform())
+        own = manifests.select(found, platform or platforms.parse("linux"))
         found = manifests.parse(registry.manifest(repository, f"sha256:{own.digest}").content)
     if isinstance(found, manifests.Index):
         raise ImageError("the image's manifest is refused", "an index names another index")
@@ -81,11 +82,9 @@ def _for_platform(
 
 def _check(parsed: config.ImageConfig, platform: Platform | None) -> None:
     """An image of one platform must be of the one that was asked for by name."""
-    if platform is None or not parsed.architecture:
-        return
-    if parsed.architecture != platform.architecture:
+    if platform is not None and platforms.of(parsed) != platform:
         raise ImageError(
-            f"the image has nothing for {platform}", f"it is made for linux/{parsed.architecture}"
+            f"the image has nothing for {platform}", f"it is made for {platforms.of(parsed)}"
         )
 
 

@@ -56,6 +56,7 @@ def push(
     with store.adding() as adding:
         adding.put(content)
         store.record_digest(image_id, reference, digest)
+    store.told("push", image_id, reference.familiar)
     return Pushed(digest, len(content))
 
 

@@ -121,6 +121,28 @@ class Registry:
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip()
         return Fetched(content, kind, digest)
 
+    def tags(self, repository: str) -> list[str]:
+        """All tags of a repository. ImageNotFound, Denied."""
+        found: list[str] = []
+        place = f"/v2/{repository}/tags/list?n=1000"
+        while place:
+            response = self._request(
+                "GET", place, scope=f"repository:{repository}:pull", accepted=(200, 404)
+            )
+            content = response.read(manifests.CONTENT_MAX)
+            if response.status == 404:
+                raise ImageNotFound(
+                    f"no such repository: {self._shown(repository)}",
+                    f"the registry {self.host} does not have it",
+                )
+            try:
+                found += map(str, json.loads(content)["tags"] or [])
+            except (ValueError, LookupError, TypeError):
+                raise RegistryError(f"the registry {self.host} is not understood") from None
+            following = response.headers.get("Link", "").partition(">")[0].partition("<")[2]
+            place = urllib.parse.urljoin(self._base + "/", following) if following else ""
+        return found
+
     def blob(self, repository: str, digest: str, offset: int = 0) -> IO[bytes]:
         """A reader of a blob from ``offset`` on. Broken when the connection breaks."""
         response = self._request(
@@ -423,15 +445,18 @@ class Registry:
 
     def _unreachable(self, error: Exception) -> RegistryError:
         reason = getattr(error, "reason", None) or error
+        if isinstance(error, urllib3.exceptions.NameResolutionError):
+            return RegistryError(
+                f"the registry {self.host} cannot be reached",
+                "its name is not known: is there a network?",
+            )
         if isinstance(reason, ssl.SSLError) or isinstance(error, urllib3.exceptions.SSLError):
             why = getattr(reason, "verify_message", "") or str(reason)
             return RegistryError(
                 f"the registry {self.host} is not trusted", why,
                 f"put its CA into {_CERTIFICATES[0]}/{self.host}/ca.crt",
             )  # fmt: skip
-        if isinstance(error, urllib3.exceptions.NameResolutionError):
-            why = "its name is not known: is there a network?"
-        elif isinstance(error, urllib3.exceptions.TimeoutError):
+        if isinstance(error, urllib3.exceptions.TimeoutError):
             why = "it does not answer in time"
         else:
             why = str(reason).rpartition(": ")[2] or "the connection broke"

@@ -97,7 +97,7 @@ class Store:
     """Images below one root folder. All ids are hex digits without ``sha256:``.
 
     ``tell(action, identity, attributes)`` is called for what happens to images: create (a commit),
-    import, load, tag, untag, delete. :meth:`told` is for whoever adds one.
+    import, load, pull, push, save, tag, untag, delete. :meth:`told` is for whoever adds one.
     """
 
     def __init__(
@@ -201,9 +201,7 @@ class Store:
 
     def _by_digest(self, reference: Reference) -> str:
         query = "SELECT image_id FROM image_digests WHERE repository = ? AND digest = ?"
-        digest = reference.digest.removeprefix("sha256:")
-        key = (f"{reference.domain}/{reference.path}", digest)
-        row = self._db.execute(query, key).fetchone()
+        row = self._db.execute(query, _digest_key(reference)).fetchone()
         return str(row[0]) if row else ""
 
     def _by_id(self, text: str) -> str:
@@ -221,7 +219,7 @@ class Store:
         """The error for a name that is not here, with what it may have meant."""
         names = [item.reference.familiar for item in self.listing() if item.reference]
         close = [name for name in names if name.partition(":")[0] == text.partition(":")[0]]
-        hint = "pyctr cannot pull yet: bring it in with `pyctr image load` or `pyctr image import`"
+        hint = "bring it in with pyctr pull, pyctr image load or pyctr import"
         if close:
             hint = f"there is {', '.join(close[:3])}"
         return ImageNotFound(f"no such image: {text}", "it is not in the image store", hint)
@@ -298,6 +296,9 @@ class Store:
                     self._name(name, image_id)
                 if manifest:
                     self.record_digest(image_id, name, manifest)
+        self.told(action, image_id, names[0].familiar if names else "")
+        for name in names if action == "create" else names[1:]:
+            self.told("tag", image_id, name.familiar)
 
     def record_digest(self, image_id: str, name: Reference, manifest: str) -> None:
         """A manifest that an image has in a repository; its content is there and held."""
@@ -384,7 +385,8 @@ class Store:
             if not image_id:
                 raise self.missing(text)
             names = self.names(image_id)
-            going = [str(references.parse(text))] if named else names
+            by_digest = references.parse(text) if named and "@" in text else None
+            going = [] if by_digest else [str(references.parse(text))] if named else names
             if not named and len(names) > 1 and not force:
                 raise ImageInUse(
                     f"cannot remove image {text}",
@@ -403,6 +405,11 @@ class Store:
             self._db.executemany(
                 "DELETE FROM image_refs WHERE name = ?", [(name,) for name in going]
             )
+            if by_digest:
+                self._db.execute(
+                    "DELETE FROM image_digests WHERE repository = ? AND digest = ?",
+                    _digest_key(by_digest),
+                )
             if last and not using:
                 self._db.execute("DELETE FROM images WHERE id = ?", (image_id,))
         _row_removed()
@@ -410,6 +417,7 @@ class Store:
             self.free(*content)
         removed = [image_id] if last and not using else []
         untagged = [references.parse(name).familiar for name in going]
+        untagged += [by_digest.familiar] if by_digest else []
         for familiar in untagged:
             self.told("untag", image_id, familiar, labels)
         for gone in removed:
@@ -466,6 +474,11 @@ class Store:
                     tree.remove_tree(path)
                 else:
                     self._take_away(folder, name, kind)
+
+
+def _digest_key(reference: Reference) -> tuple[str, str]:
+    """The key of a row of image_digests."""
+    return f"{reference.domain}/{reference.path}", reference.digest.removeprefix("sha256:")
 
 
 def _changed(path: str) -> float:

@@ -12,6 +12,8 @@ import time
 import hypothesis
 import pytest
 
+from tests.registries import serve as serve
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator

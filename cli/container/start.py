@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from engine.containers import Container
     from engine.home import Home
     from engine.start import Session
+    from images.pull import Told
 
 _BOTH = ("stdout", "stderr")
 
@@ -48,8 +49,19 @@ def _make(here: Home, parsed: Parsed) -> Container:
 def _made(here: Home, parsed: Parsed) -> Container:
     if parsed.disable_content_trust:
         warn("--disable-content-trust is of the past: nothing is ever signed or verified")
+
+    def told(digest: str, state: str, done: int, total: int) -> None:
+        if not shown:
+            from cli.layers import Layers
+
+            shown.append(Layers(sys.stderr, "pull", quiet=parsed.quiet))
+        shown[0](digest, state, done, total)
+
+    shown: list[Told] = []
     try:
-        return create.create(here, request.request(parsed), warn, None if parsed.quiet else note)
+        return create.create(
+            here, request.request(parsed), warn, None if parsed.quiet else note, told
+        )
     except NotFound as error:
         error.exit_code = 125
         raise

@@ -12,10 +12,8 @@ if TYPE_CHECKING:
 
 
 def _pull(text: str) -> str:
-    if text == "always":
-        raise UsageError("--pull always is not supported yet", "pyctr cannot pull from a registry")
-    if text not in ("missing", "never"):
-        raise ValueError("it is missing or never")
+    if text not in ("always", "missing", "never"):
+        raise ValueError("it is always, missing or never")
     return text
 
 
@@ -51,9 +49,9 @@ OPTIONS: tuple[Option, ...] = (
     value("--stop-timeout", "SECONDS", "Patience before it is killed; -1 waits for ever",
           read=readers.seconds, default=10.0),
     value("--cidfile", "FILE", "Write the container's id to a file"),
-    value("--pull", "missing|never", "never: only an image that is here; base is not made of this"
-          " machine's busybox", read=_pull, default="missing"),
-    option("-q --quiet", "Do not say that an image is being made"),
+    value("--pull", "always|missing|never", "When the image is pulled; never: base is not made of"
+          " this machine's busybox either", read=_pull, default="missing"),
+    option("-q --quiet", "Do not show that an image is pulled or made"),
     value("--platform", "SYSTEM/ARCHITECTURE", "Only if the image is for this platform",
           read=_platform, default=""),
     option("--disable-content-trust", "Nothing is verified; this is always so", kind="maybe",

@@ -53,9 +53,13 @@ BEFORE: dict[str, str] = {
     "container wait": _GREETER,
     "system uninstall-service": "pyctr system install-service",
     "image load": _SAVED,
+    "image pull": "pyctr create base; pyctr tag base localhost:5000/team/app:1.0;"
+        " pyctr push localhost:5000/team/app:1.0; pyctr rmi localhost:5000/team/app:1.0",
+    "image push": "pyctr create base; pyctr tag base localhost:5000/team/app:1.0",
     "image rm": "pyctr create base; pyctr tag base mine:1.0",
     "pyctr image import rootfs.tar.gz mine:1.0":
         "pyctr create --name x base; pyctr export x | gzip > rootfs.tar.gz",
+    "registry login": "echo secret > password",
     "volume inspect": "pyctr volume create dbdata",
     "volume restore": "pyctr create --name x -v /data base; pyctr rm x",
     "volume rm": "pyctr volume create dbdata",
@@ -159,11 +163,17 @@ pyctr run -d --name web -v /webapp base sh -c \
 
 @pytest.mark.parametrize(("name", "example"), EXAMPLES, ids=[text for _, text in EXAMPLES])
 def test_an_example_works_as_it_is_printed(
-    pyctr: Pyctr, folder: str, name: str, example: str
+    pyctr: Pyctr, folder: str, name: str, example: str, request: pytest.FixtureRequest
 ) -> None:
+    before = BEFORE.get(example, BEFORE.get(name, ""))
+    if "localhost:5000" in example:
+        served = request.getfixturevalue("serve")(auth=name == "registry login")
+        before, example = (
+            text.replace("localhost:5000", served.host) for text in (before, example)
+        )
     if re.search(r"\bweb\b", example) and "--name web" not in example:
         typed(FURNISH, folder)
-    typed(BEFORE.get(example, BEFORE.get(name, "")), folder)
+    typed(before, folder)
     if "-it " in example:
         code = in_terminal(example, folder)
     elif example in ENDLESS:
