@@ -170,7 +170,6 @@ def test_the_host_name_stands_in_hosts_with_its_domain(pyctr: Pyctr) -> None:
         (["--dns-search", "a b"], "'a b'"),
         (["--dns-search", ".."], "'..'"),
         (["--dns-option", "a\nnameserver 6.6.6.6"], "--dns-option"),
-        (["--pull", "always"], "--pull always"),
         (["--pull", "often"], "'often'"),
         (["--platform", "linux/amd64/v1/x"], "'linux/amd64/v1/x'"),
         (["--platform", "pdp11"], "'pdp11'"),
