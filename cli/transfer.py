@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from cli.creation import readers
 from cli.errors import UsageError
 from cli.layers import Layers
 from cli.options import Command, Parsed, option, refused, value
@@ -14,13 +15,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from engine.home import Home
     from images.references import Reference
-
-
-def platform(text: str) -> str:
-    """A platform as people write it, in the words of images."""
-    from images import platforms
-
-    return str(platforms.parse(text))
 
 
 def _pull(parsed: Parsed) -> int:
@@ -46,7 +40,7 @@ def _pull(parsed: Parsed) -> int:
 def _pull_one(here: Home, reference: Reference, parsed: Parsed) -> None:
     quiet = parsed.quiet
     if not quiet:
-        print(f"{reference.digest or reference.tag}: Pulling from {_shown_path(reference)}")
+        print(f"{reference.digest or reference.tag}: Pulling from {reference.path}")
     told = Layers(sys.stdout, "pull", quiet=quiet)
     pulled = registries.pull(here, reference, parsed.platform, told)
     if not quiet:
@@ -54,11 +48,6 @@ def _pull_one(here: Home, reference: Reference, parsed: Parsed) -> None:
         state = "Downloaded newer image" if pulled.fresh else "Image is up to date"
         print(f"Status: {state} for {reference.familiar}")
     print(reference.familiar if reference.domain != "docker.io" else reference)
-
-
-def _shown_path(reference: Reference) -> str:
-    """Without the registry, as Docker says it: library/debian, team/app."""
-    return reference.path
 
 
 def _push(parsed: Parsed) -> int:
@@ -86,7 +75,7 @@ COMMANDS: tuple[Command, ...] = (
         (
             option("-a --all-tags", "All tags of the repository"),
             value("--platform", "SYSTEM/ARCHITECTURE", "The image for this platform, where there"
-                  " are several", read=platform, default=""),
+                  " are several", read=readers.platform, default=""),
             option("-q --quiet", "Only the name in the end"),
             refused("--disable-content-trust", "nothing is ever signed or verified"),
         ),

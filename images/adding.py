@@ -63,6 +63,7 @@ class Adding:
         for held in self._held:
             held.release()
         self._store.free(self._unpacked, self._kept)
+        self._store.sweep()  # what others left half-done for a day
 
     @property
     def blobs(self) -> Blobs:

@@ -17,12 +17,6 @@ def _pull(text: str) -> str:
     return text
 
 
-def _platform(text: str) -> str:
-    from images import platforms
-
-    return str(platforms.parse(text))
-
-
 def _trust(text: str) -> str:
     if text.lower() not in ("true", "1", "t"):
         raise UsageError("content trust is not supported", "nothing is signed or verified")
@@ -53,7 +47,7 @@ OPTIONS: tuple[Option, ...] = (
           " this machine's busybox either", read=_pull, default="missing"),
     option("-q --quiet", "Do not show that an image is pulled or made"),
     value("--platform", "SYSTEM/ARCHITECTURE", "Only if the image is for this platform",
-          read=_platform, default=""),
+          read=readers.platform, default=""),
     option("--disable-content-trust", "Nothing is verified; this is always so", kind="maybe",
            metavar="true", implied="true", read=_trust),
 )  # fmt: skip

@@ -167,3 +167,10 @@ def nanoseconds(text: str) -> int:
     if 0 < found < 10**6:
         raise ValueError("it cannot be less than 1ms")
     return found
+
+
+def platform(text: str) -> str:
+    """A platform as people write it, in the words of images."""
+    from images import platforms
+
+    return str(platforms.parse(text))
