@@ -10,6 +10,9 @@ record.
 While it waits to start the container again, whoever wants it to give up writes so into the row
 (``stopped``) and connects to its socket; that wakes it, and it looks at the row again.
 
+SIGTERM, which systemd sends to whatever is left when the host shuts down, means to it what `system
+stop-all` means: the container is asked to end, and comes back with the host.
+
 Its streams and the attached clients are the business of :mod:`engine.hub`. It sleeps until
 something happens or is due, and the database is open only while it is used.
 """
@@ -110,6 +113,7 @@ class _Monitor:
         self.pause = 0.0  # before the last start by the policy
         self.began = 0.0  # of the last start (time.monotonic)
         self.watch: Watch | None = None
+        self.signalled = -1  # readable after SIGTERM
 
     # -- the beginning ---------------------------------------------------------------------
 
@@ -216,12 +220,18 @@ class _Monitor:
         self.hub.listener = sockets.listen(path)
         self.home.close()
         keep_only({self.hub.listener.fileno(), *self.hub.descriptors, *self.hub.clients})
+        self._heed_sigterm()
         process.set_name(f"pyctr:{self.container.short_id}"[:15])
         path = logopts.path(self.home, self.container)
         if path:
             settings = self.container.settings
             attributes = logopts.attributes(self.container) if settings.log_opts else {}
             self.hub.log = logs.Writer(path, logopts.of(settings), attributes)
+
+    def _heed_sigterm(self) -> None:
+        self.signalled, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signals.set_wakeup_fd(write, warn_on_full_buffer=False)
+        signals.signal(signals.SIGTERM, lambda _number, _frame: None)
 
     # -- the middle ------------------------------------------------------------------------
 
@@ -243,10 +253,33 @@ class _Monitor:
         """One turn of the hub; which of ``watched`` are ready."""
         log = self.hub.log
         children = log.descriptors if log is not None else ()
-        ready = self.hub.turn((*watched, *children), timeout)
+        ready = self.hub.turn((*watched, *children, self.signalled), timeout)
+        if self.signalled in ready:
+            os.read(self.signalled, 64)
+            self._host_ends()
         if log is not None and children:
             log.reap(ready)
         return ready
+
+    def _host_ends(self) -> None:
+        """Ends the container as `stop` does, but not for good. A process of its own has the time
+        to be patient, and is nobody's child to wait for.
+        """
+        containers.mark_stopped(self.home, self.container.id, containers.BY_SYSTEM)
+        self.home.close()
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+            return
+        try:
+            if os.fork() == 0:
+                keep_only(set())
+                signals.signal(signals.SIGTERM, signals.SIG_IGN)
+                from engine import stop
+
+                stop.stop(self.home, self.container.id, by=containers.BY_SYSTEM)
+        finally:
+            os._exit(0)
 
     def _watch(self, started: Started) -> Watch | None:
         """The health checks of this run; what they need is loaded where there are any."""

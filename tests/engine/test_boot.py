@@ -93,6 +93,37 @@ def test_a_shutdown_ends_a_container_that_waits_for_its_restart(pyctr: Pyctr) ->
     assert pyctr.out("system", "start-all") == "c"
 
 
+def monitor_of(pyctr: Pyctr, name: str) -> int:
+    db = sqlite3.connect(f"{pyctr.root}/state.db")
+    (pid,) = db.execute("SELECT monitor_pid FROM containers WHERE name = ?", (name,)).fetchone()
+    db.close()
+    return int(pid)
+
+
+@pytest.mark.parametrize("state", ["running", "paused", "restarting"])
+def test_without_the_service_a_shutdown_ends_containers_as_well(pyctr: Pyctr, state: str) -> None:
+    """systemd sends SIGTERM to all processes that are left, so also to the monitor."""
+    script = "trap 'echo bye; exit 0' TERM; echo begun; while :; do sleep 0.05; done"
+    if state == "restarting":
+        script = "echo begun; exit 1"
+    flags = ("--restart", "unless-stopped")
+    pyctr("run", "-d", "--name", "c", *flags, "base", "sh", "-c", script)
+    deadline = time.monotonic() + 60
+    while pyctr.out("logs", "c").split().count("begun") < (5 if state == "restarting" else 1):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    if state == "paused":
+        pyctr("pause", "c")
+    os.kill(monitor_of(pyctr, "c"), signal.SIGTERM)
+    while states(pyctr) != {"c": "exited"}:
+        assert time.monotonic() < deadline + 60
+        time.sleep(0.02)
+    assert ("bye" in pyctr.out("logs", "c")) == (state != "restarting")
+    time.sleep(0.3)
+    assert states(pyctr) == {"c": "exited"}, "the policy does not start it again"
+    assert pyctr.out("system", "start-all") == "c"
+
+
 def test_whoever_was_stopped_by_a_person_before_the_shutdown_stays_so(pyctr: Pyctr) -> None:
     pyctr("run", "-d", "--name", "c", "--restart", "unless-stopped", "base", "sleep", "1000")
     pyctr("stop", "-t", "0", "c")
