@@ -93,6 +93,7 @@ class Hub:
         self.first = first
         self.listener: socket | None = None
         self.log: Writer | None = None
+        self.on_resize: Callable[[int, int], None] | None = None  # told of the terminal's new size
         self._on_freeze = on_freeze
         self._once = once
         self._streams: dict[int, str] = {}  # descriptor of the container's output to its name
@@ -341,6 +342,8 @@ class Hub:
             terminals.set_size(self._input, columns, rows)
         except OSError:  # EIO: the program has just ended
             return
+        if self.on_resize is not None:
+            self.on_resize(columns, rows)
 
     def _ended_typing(self, client: Client) -> None:
         """The input ends with the last one who could type, if it was opened for those."""

@@ -109,6 +109,7 @@ class _Monitor:
         self.container = container
         self.plan = plan
         self.hub = Hub(client, self._freeze, once=container.settings.stdin_once)
+        self.hub.on_resize = self._resized
         self.code = 0  # of the last end
         self.pause = 0.0  # before the last start by the policy
         self.began = 0.0  # of the last start (time.monotonic)
@@ -299,6 +300,11 @@ class _Monitor:
             cgroups.of(self.container.cgroup).freeze(frozen)
         finally:
             self.home.close()
+
+    def _resized(self, columns: int, rows: int) -> None:
+        row = containers.get(self.home, self.container.id) or self.container
+        events.of_container(self.home, row, "resize", height=str(rows), width=str(columns))
+        self.home.close()
 
     # -- the end ---------------------------------------------------------------------------
 

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import time
 
+from tests.terminals import Terminal
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -100,3 +102,18 @@ def test_a_full_disk_stops_nothing(pyctr: Pyctr) -> None:
     os.symlink("/dev/full", f"{pyctr.root}/events.log")
     assert pyctr.out("run", "--rm", "base", "echo", "x") == "x"
     os.unlink(f"{pyctr.root}/events.log")
+
+
+def test_who_comes_to_a_terminal_resizes_it_and_leaves_is_told(pyctr: Pyctr) -> None:
+    terminal = Terminal(pyctr.argv("run", "-it", "--name", "c", "-e", "PS1=> ", "base", "sh"))
+    terminal.expect(b"> ")
+    terminal.resize(91, 19)
+    deadline = time.monotonic() + 60
+    while {"height": "19", "width": "91"} not in [own for _, own in told(pyctr, "c")]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    terminal.type(b"\x10\x11")
+    assert terminal.end() == 0
+    kinds = actions(pyctr, "c")
+    assert kinds[:3] == ["create", "attach", "start"] and kinds[-1] == "detach"
+    assert set(kinds[3:-1]) == {"resize"}
