@@ -127,10 +127,10 @@ def _all_of_it(parsed: Parsed) -> str:
 
 
 _FORCE = option("-f --force", "Do not ask")
-_UNTIL = several("--filter", "KEY=VALUE", "Only those that fit: label=KEY[=VALUE], label!=...,"
-                 " until=TIME", read=filter_pair)  # fmt: skip
-_NO_UNTIL = several("--filter", "KEY=VALUE", "Only those that fit: label=KEY[=VALUE], label!=...",
-                    read=filter_pair)  # fmt: skip
+_UNTIL = several("--filter", "KEY=VALUE", "Only those that fit: label=KEY[=VALUE],"
+                 " label!=KEY[=VALUE], until=TIME", read=filter_pair)  # fmt: skip
+_NO_UNTIL = several("--filter", "KEY=VALUE", "Only those that fit: label=KEY[=VALUE] or"
+                    " label!=KEY[=VALUE]", read=filter_pair)  # fmt: skip
 
 COMMANDS: tuple[Command, ...] = (
     Command(

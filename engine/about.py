@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from engine import logopts
 from engine.containers import UP
 from images.config import host_architecture
 from kernel import paths
@@ -48,7 +49,11 @@ def info(home: Home, version: str) -> dict[str, Any]:
         "CgroupDriver": "cgroupfs",
         "CgroupVersion": "2" if found.pure_v2 else "1",
         "CgroupLayout": "unified" if found.pure_v2 else "hybrid" if found.v2 else "legacy",
-        "Plugins": {"Volume": ["local"], "Network": ["host", "none"], "Log": ["json-file"]},
+        "Plugins": {
+            "Volume": ["local"],
+            "Network": ["host", "none"],
+            "Log": list(logopts.DRIVERS),
+        },
         "MemoryLimit": "memory" in controllers,
         "CpuCfsPeriod": "cpu" in controllers,
         "CpuCfsQuota": "cpu" in controllers,

@@ -87,8 +87,8 @@ def _state(one: Container) -> dict[str, Any]:
         "Error": one.error,
         "StartedAt": rfc3339(one.started),
         "FinishedAt": rfc3339(one.finished),
-        "Health": health.state(one)
-        or None,  # null without a check, so that {{if .State.Health}} works
+        # Null without a check, so that {{if .State.Health}} works.
+        "Health": health.state(one) or None,
     }
 
 

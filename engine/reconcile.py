@@ -130,6 +130,7 @@ def _bury(home: Home, container: Container) -> None:
         error="its monitor was killed, and the kernel killed the container with it",
         finished=time.time(), health=health.at_end(container),
     )  # fmt: skip
+    events.of_volumes(home, container, "unmount")
     events.of_container(home, container, "die", exitCode=str(_KILLED))
 
 

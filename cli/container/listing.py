@@ -140,8 +140,7 @@ def _found(here: Home, parsed: Parsed) -> list[Container]:
         wanted = filters.wanted(here, parsed.filter, found)
         found = [one for one in found if wanted(one)]
     if not (parsed.all or limit > 0 or states):
-        shown = (*containers.ALIVE, "restarting")
-        found = [one for one in found if one.status in shown]
+        found = [one for one in found if one.status in containers.UP]
     return found[:limit] if limit > 0 else found
 
 

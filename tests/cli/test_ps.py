@@ -99,6 +99,45 @@ def test_what_no_filter_says_is_refused(pyctr: Pyctr, filters: str, said: str) -
     assert said in pyctr("ps", "--filter", filters, code=None).stderr
 
 
+def wait_for(pyctr: Pyctr, expected: list[str], *flags: str) -> None:
+    deadline = time.monotonic() + 60
+    while names(pyctr, *flags) != expected:
+        assert time.monotonic() < deadline, pyctr.out("ps", "-a")
+        time.sleep(0.1)
+
+
+def test_health_is_shown_and_looked_for(pyctr: Pyctr) -> None:
+    flags = ("--health-interval", "100ms", "--health-retries", "1")
+    pyctr("run", "-d", "--name", "well", *flags, "--health-cmd", "true", "base", "sleep", "1000")
+    pyctr("run", "-d", "--name", "ill", *flags, "--health-cmd", "false", "base", "sleep", "1000")
+    pyctr("run", "-d", "--name", "young", "--health-cmd", "true", "base", "sleep", "1000")
+    wait_for(pyctr, ["well"], "-f", "health=healthy")
+    wait_for(pyctr, ["ill"], "-f", "health=unhealthy")
+    assert names(pyctr, "-f", "health=starting") == ["young"]
+    assert names(pyctr, "-f", "health=healthy", "-f", "health=unhealthy") == ["ill", "well"]
+    shown = pyctr.out("ps", "--format", "{{.Names}} {{.Status}} {{.HealthStatus}}").splitlines()
+    ends = {line.split()[0]: line.split("(")[1] for line in shown}
+    assert ends == {
+        "well": "healthy) healthy", "ill": "unhealthy) unhealthy",
+        "young": "health: starting) starting",
+    }  # fmt: skip
+    assert pyctr.out("inspect", "-f", "{{.State.Health.Status}}", "ill") == "unhealthy"
+    assert pyctr.out("inspect", "-f", "{{index .Config.Healthcheck.Test 1}}", "ill") == "false"
+
+
+def test_a_container_that_waits_to_be_started_again_is_restarting(pyctr: Pyctr) -> None:
+    pyctr("run", "-d", "--name", "c", "--restart", "on-failure:20", "base", "sh", "-c", "exit 3")
+    wait_for(pyctr, ["c"], "-f", "status=restarting")
+    found = json.loads(pyctr.out("inspect", "c"))[0]
+    assert found["HostConfig"]["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 20}
+    deadline = time.monotonic() + 60
+    while not pyctr.out("ps", "--format", "{{.Status}}").startswith("Restarting (3) "):
+        assert time.monotonic() < deadline
+    while not json.loads(pyctr.out("inspect", "c"))[0]["State"]["Restarting"]:
+        assert time.monotonic() < deadline
+    assert json.loads(pyctr.out("inspect", "c"))[0]["RestartCount"] > 0
+
+
 def test_an_ancestor_is_any_image_below(pyctr: Pyctr) -> None:
     pyctr("run", "--name", "one", "base", "touch", "/one")
     pyctr("commit", "one", "middle")
