@@ -68,8 +68,8 @@ KEYS = (
     Key("containers.cpus", "PYCTR_CPUS", "number", "--cpus of new containers"),
     Key("containers.pids_limit", "PYCTR_PIDS_LIMIT", "whole", "--pids-limit of new containers"),
     Key("containers.ulimits", "PYCTR_ULIMITS", "pairs", "--ulimit of new containers"),
-    Key("registry.insecure", "PYCTR_INSECURE_REGISTRIES", "list",
-        "Registries (host:port) with plain HTTP, or TLS that nobody vouches for"),
+    Key("registry.insecure", "PYCTR_INSECURE", "list",
+        "Registries (host:port) to trust with plain HTTP"),
     Key("log.driver", "PYCTR_LOG_DRIVER", "text", "--log-driver of new containers"),
     Key("log.options", "PYCTR_LOG_OPTIONS", "pairs", "--log-opt of containers with that driver"),
 )  # fmt: skip

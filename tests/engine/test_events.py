@@ -130,7 +130,7 @@ def test_many_writers_and_rotations_lose_nothing_for_a_reader(
         for number in range(each):
             emit(home, f"{writer}-{number}")
             if number % 10 == 0:
-                time.sleep(0.001)  # the reader shares this machine
+                time.sleep(0.02)  # the reader shares this machine
 
     children = [in_child(lambda writer=writer: write(writer)) for writer in range(writers)]  # type: ignore[misc]
     assert all(os.waitpid(pid, 0)[1] == 0 for pid in children)

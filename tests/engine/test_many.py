@@ -670,6 +670,7 @@ TRUTHFUL = (
     "no such container",
     "no such volume",
     "no such image",
+    "cannot pull image",
     "is already in use",
     "is not running",
     "is already paused",
