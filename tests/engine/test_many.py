@@ -713,7 +713,7 @@ def random_command(chance: random.Random) -> tuple[str, ...]:
             ("rm", name),
             ("rm", "-f", "-v", name),
             ("commit", name, "image"),
-            ("run", "--rm", "image", "true"),
+            ("run", "--rm", "--pull", "never", "image", "true"),
             ("image", "rm", "image"),
             ("volume", "rm", volume),
             ("volume", "prune", "-f"),
