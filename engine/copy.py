@@ -25,7 +25,7 @@ from engine import copy_places as places
 from engine import copy_rules, events
 from engine.copy_rules import CopyError, Spelling
 from engine.rootfs import Rootfs
-from kernel.copying import Copy, Manner
+from kernel.copying import FAITHFUL, Copy, Manner
 from kernel.record import Record
 from overlay import packing, unpacking
 from overlay.errors import OverlayError
@@ -114,6 +114,7 @@ def out_archive(
         try:
             how = copy_rules.decide(src, kind, copy_rules.spell("/", "-"), copy_rules.FOLDER)
             side.check_source(fd, src)
+            _check_kind(fd, src, FAITHFUL)
             packing.pack_as(fd, "." if how == copy_rules.CONTENT else src.name, stream)
         finally:
             places.close(fd)

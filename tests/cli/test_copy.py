@@ -710,6 +710,15 @@ def test_a_container_that_ends_is_read_to_the_end_and_written_no_more(
     assert "first" not in os.listdir(pyctr.volume_of("c", "/vol")[1])
 
 
+def test_a_socket_is_no_file_to_copy(pyctr: Pyctr, here: str) -> None:
+    container(pyctr, "created", "-v", f"{here}:/here")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind("socket")
+        for words in (("c:/here/socket", "x"), ("socket", "c:/x"), ("c:/here/socket", "-")):
+            assert "it is a socket" in pyctr("cp", *words, code=1).stderr
+        assert list(entries(pyctr, "c:/here")) == ["here"]
+
+
 def test_a_paused_container_can_be_read_and_written(pyctr: Pyctr, here: str) -> None:
     container(pyctr, "running")
     pyctr("pause", "c")
