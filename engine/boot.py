@@ -67,6 +67,10 @@ def stop_all(
 
     ``timeout`` takes the place of that patience (-1: never kill).
     """
+    import resource
+
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # one descriptor for each container
     reconcile.mend_all(home)
     up = [one for one in containers.listing(home) if one.status in containers.UP]
     waiting: list[tuple[Container, int, float]] = []
