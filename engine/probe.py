@@ -48,6 +48,7 @@ class Watch:
         self._record = quickjson.loads(health.at_start(container))
         self._probe: _Probe | None = None
         self._held: dict[str, Any] | None = None
+        self._is_void = False  # it was killed while the container was paused
         self._due = self._began + self._interval()
 
     @property
@@ -64,7 +65,10 @@ class Watch:
     def turn(self, ready: set[int]) -> None:
         """Does what is ready or due."""
         if self._probe is not None:
+            killed = self._probe.is_killed
             result = self._probe.turn(ready)
+            if self._probe.is_killed and not killed:  # it may be thawed before it is seen to end
+                self._is_void = self._is_paused()
             if result is not None:
                 self._ended(self._probe, result)
         elif time.monotonic() >= self._due:
@@ -101,7 +105,7 @@ class Watch:
     def _ended(self, probe: _Probe, result: dict[str, Any]) -> None:
         self._probe = None
         self._due = time.monotonic() + self._interval()
-        if probe.is_killed and self._is_paused():
+        if probe.is_killed and self._is_void:
             return
         if result["ExitCode"] == 128 + signals.SIGKILL:
             self._held, self._due = result, time.monotonic() + _HELD

@@ -13,7 +13,7 @@ make_root() {
         echo "making the Debian root file system in $cache"
         packages=linux-image-cloud-amd64,systemd-sysv,udev,util-linux,iproute2,busybox-static
         packages=$packages,libseccomp2,tini,gcc,libc6-dev,python3,python3-prctl,python3-pytest
-        packages=$packages,python3-hypothesis,python3-pytest-xdist,e2fsprogs,kmod
+        packages=$packages,python3-hypothesis,python3-pytest-xdist,e2fsprogs,kmod,procps
         mmdebstrap --quiet --format=tar --variant=minbase --include="$packages" bookworm "$cache/root.tar.new"
         mv "$cache/root.tar.new" "$cache/root.tar"
     fi
