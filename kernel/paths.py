@@ -100,11 +100,6 @@ def open_in_root(root_fd: int, path: str, flags: int = os.O_PATH, mode: int = 0)
     return openat2(root_fd, path, flags, mode, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 
 
-def open_beneath(dir_fd: int, path: str, flags: int = os.O_PATH, mode: int = 0) -> int:
-    """Opens ``path`` below ``dir_fd``; leaving it by .., / or a link is OSError(EXDEV)."""
-    return openat2(dir_fd, path, flags, mode, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
-
-
 def make_in_root(root_fd: int, path: str, mode: int = 0o755, *, directory: bool = True) -> int:
     """An O_PATH descriptor of ``path`` inside ``root_fd``, made where it is missing.
 

@@ -13,7 +13,6 @@ from kernel.libc import call, number, syscall
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 PR_CAP_AMBIENT_CLEAR_ALL = 4
-PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
 PR_SET_KEEPCAPS = 8
 SECCOMP_SET_MODE_FILTER = 1
@@ -67,11 +66,6 @@ def _prctl(option: int, arg2: int = 0, arg3: int = 0) -> int:
     """prctl(2) with zeroes in the unused arguments, as the newer options demand."""
     ulong = ctypes.c_ulong
     return call("prctl", option, ulong(arg2), ulong(arg3), ulong(0), ulong(0))
-
-
-def bounding_has(capability: int) -> bool:
-    """Whether the bounding set holds the capability; OSError(EINVAL) past the last one."""
-    return _prctl(PR_CAPBSET_READ, capability) == 1
 
 
 def bounding_drop(capability: int) -> None:

@@ -66,7 +66,7 @@ def test_what_a_killed_check_left_is_swept(pyctr: Pyctr, home_dir: str) -> None:
     dead = subprocess.Popen(["true"])
     dead.wait()
     left = [f"{home_dir}/.new-check-{dead.pid}", f"{home_dir}/skeletons/.new-check-{dead.pid}"]
-    os.makedirs(f"{left[0]}/overlay/work/work")
+    os.makedirs(os.path.join(left[0], "overlay", "work", "work"))
     found = cgroups.hierarchies()
     group = f"{found.v1.get('pids') or found.v2}/pyctr-check-{dead.pid}"
     os.mkdir(group)

@@ -41,9 +41,6 @@ def test_a_path_inside_a_root_cannot_leave_it_through_links(home_dir: str) -> No
     for name in ("absolute", "etc/relative", "../secret"):
         with pytest.raises(FileNotFoundError):
             paths.open_in_root(root, name, os.O_RDONLY)
-    with pytest.raises(OSError, match="openat2") as caught:
-        paths.open_beneath(root, "../secret")
-    assert caught.value.errno == errno.EXDEV
     os.close(root)
 
 
@@ -104,7 +101,9 @@ def test_capabilities_are_read_as_the_kernel_shows_them() -> None:
 def test_dropped_capabilities_are_gone() -> None:
     def child() -> None:
         process.bounding_drop(21)
-        assert not process.bounding_has(21)
+        with open("/proc/self/status") as status:
+            (shown,) = (line.split()[1] for line in status if line.startswith("CapBnd"))
+        assert not int(shown, 16) >> 21 & 1
         process.capset(0, 0, 0)
         assert process.capget() == (0, 0, 0)
         with pytest.raises(PermissionError):
