@@ -7,9 +7,15 @@ on only descriptors are used. See SECURITY and openat2(2), RESOLVE_IN_ROOT.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import stat
 
 from kernel.libc import call, syscall
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 RESOLVE_NO_XDEV = 0x1
 RESOLVE_NO_MAGICLINKS = 0x2
@@ -59,6 +65,7 @@ _KERNEL_FILESYSTEMS = frozenset(
 _NR_CLOSE_RANGE = 436
 _NR_OPENAT2 = 437
 _EAGAIN_TRIES = 64
+_LINKS_MAX = 40  # followed in one path, as many as the kernel does
 
 
 class _OpenHow(ctypes.Structure):
@@ -100,12 +107,62 @@ def open_in_root(root_fd: int, path: str, flags: int = os.O_PATH, mode: int = 0)
     return openat2(root_fd, path, flags, mode, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 
 
-def make_in_root(root_fd: int, path: str, mode: int = 0o755, *, directory: bool = True) -> int:
+def open_real(root_fd: int, path: str, flags: int = os.O_PATH | os.O_NOFOLLOW) -> int:
+    """Opens a path in which no link may be, as :func:`real_in_root` gives it; ELOOP otherwise."""
+    return openat2(root_fd, path or ".", flags, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+
+
+def real_in_root(root_fd: int, path: str) -> str:
+    """Where ``path`` leads to for a process with ``root_fd`` as its root: a path without links,
+    relative to the root, "" for itself. Its last parts may be missing.
+
+    What is not there cannot be a link: ``..`` takes it off by the letter. OSError: ELOOP for too
+    many links, ENOTDIR for a path through a file. Somebody may put a link in afterwards: use the
+    result with :func:`open_real`.
+    """
+    left = path.split("/")[::-1]
+    done: list[str] = []
+    links = 0
+    while left:
+        part = left.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            del done[-1:]
+            continue
+        done.append(part)
+        try:
+            fd = open_real(root_fd, "/".join(done))
+        except FileNotFoundError:
+            continue
+        try:
+            if not stat.S_ISLNK(os.fstat(fd).st_mode):
+                continue
+            links += 1
+            if links > _LINKS_MAX:
+                raise OSError(errno.ELOOP, "too many links", path)
+            target = os.readlink("", dir_fd=fd)
+        finally:
+            os.close(fd)
+        done = [] if target.startswith("/") else done[:-1]
+        left += target.split("/")[::-1]
+    return "/".join(done)
+
+
+def make_in_root(
+    root_fd: int,
+    path: str,
+    mode: int = 0o755,
+    *,
+    directory: bool = True,
+    made: Callable[[int], None] | None = None,
+) -> int:
     """An O_PATH descriptor of ``path`` inside ``root_fd``, made where it is missing.
 
     Every missing component is made by mkdirat on the descriptor of its resolved parent, the last
     one, unless ``directory``, as an empty file (O_EXCL, O_NOFOLLOW). Dangling links are never
-    followed into being. The caller closes the descriptor. OSError otherwise.
+    followed into being. ``made`` gets an O_PATH descriptor of each thing that was made. The caller
+    closes the descriptor. OSError otherwise.
     """
     try:
         return open_in_root(root_fd, path)
@@ -127,6 +184,8 @@ def make_in_root(root_fd: int, path: str, mode: int = 0o755, *, directory: bool 
                 else:
                     os.mkdir(part, mode if last else 0o755, dir_fd=current)
                 following = os.open(part, os.O_PATH | os.O_NOFOLLOW, dir_fd=current)
+                if made is not None:
+                    made(following)
             os.close(current)
             current = following
     except BaseException:
