@@ -30,7 +30,9 @@ from kernel.walk import reopen, walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from kernel.walk import Visit
 
 _FICLONE = 0x40049409
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -54,12 +56,19 @@ class Manner(Record):
     ``owner`` (uid, gid) gets what is made, None keeps the owners. Without ``privileges`` no file
     gains set-user-ID, set-group-ID or capabilities, and device nodes are left out. ``merge``
     copies into what is there: files are replaced, folders entered; a folder that was there keeps
-    its attributes, unless owners are kept.
+    its attributes, unless owners are kept or with ``renew``.
+
+    ``mode`` makes the permissions out of st_mode, ``xattr`` says which extended attributes travel
+    (None: all but trusted ones), and no time is later than ``latest``, in nanoseconds.
     """
 
     owner: tuple[int, int] | None = None
     privileges: bool = True
     merge: bool = False
+    renew: bool = False
+    mode: Callable[[int], int] | None = None
+    xattr: Callable[[str], bool] | None = None
+    latest: int | None = None
 
 
 FAITHFUL = Manner()
@@ -83,9 +92,13 @@ class Copy:
         self.size = 0
         self.left_out = 0
 
+    def below(self, visits: Iterator[Visit]) -> None:
+        """What a walk of a folder gives, which may leave things out; its attributes stay there."""
+        self._below(visits, self._target, "")
+
     def content(self, source: int) -> None:
         """What is below the folder ``source``, and its attributes."""
-        self._below(source, self._target, "")
+        self._below(walk(source, kernel=False), self._target, "")
         if not self._manner.merge or self._manner.owner is None:
             copy_attributes(source, self._target, self._manner)
 
@@ -101,17 +114,17 @@ class Copy:
             self._own.add(_identity(made))
             readable = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=source)
             try:
-                self._below(readable, made, f"{name}/")
+                self._below(walk(readable, kernel=False), made, f"{name}/")
             finally:
                 os.close(readable)
             self._leave(source, made, fresh)
         finally:
             _close(made)
 
-    def _below(self, source: int, target: int, prefix: str) -> None:
+    def _below(self, visits: Iterator[Visit], target: int, prefix: str) -> None:
         targets = [(target, True)]
         try:
-            for one in walk(source, kernel=False):
+            for one in visits:
                 if one.leaving:
                     made, fresh = targets.pop()
                     try:
@@ -151,7 +164,8 @@ class Copy:
 
     def _leave(self, source: int, made: int, fresh: bool) -> None:
         """The attributes of a folder, last: what is made in it changes its times."""
-        if made != _NOWHERE and (fresh or self._manner.owner is None):
+        wanted = fresh or self._manner.owner is None or self._manner.renew
+        if made != _NOWHERE and wanted:
             copy_attributes(source, made, self._manner)
 
     def _file(self, fd: int, info: os.stat_result, target: int, name: str, path: str) -> None:
@@ -353,17 +367,20 @@ def copy_attributes(source: int, target: int, manner: Manner = FAITHFUL) -> None
     info = os.fstat(source)
     uid, gid = manner.owner or (info.st_uid, info.st_gid)
     times = (info.st_atime_ns, info.st_mtime_ns)
+    if manner.latest is not None:
+        times = (min(times[0], manner.latest), min(times[1], manner.latest))
     fchown_path(target, uid, gid)
     if stat.S_ISLNK(info.st_mode):
         utimens_path(target, *times)
         return
-    mode = stat.S_IMODE(info.st_mode)
+    mode = stat.S_IMODE(info.st_mode) if manner.mode is None else manner.mode(info.st_mode)
     if not manner.privileges and not stat.S_ISDIR(info.st_mode):
         mode &= ~(stat.S_ISUID | stat.S_ISGID)
     source_path, target_path = f"/proc/self/fd/{source}", f"/proc/self/fd/{target}"
     os.chmod(target_path, mode)
     for name in os.listxattr(source_path):
-        if not name.startswith("trusted.") and (manner.privileges or name != _CAPABILITY):
+        travels = not name.startswith("trusted.") if manner.xattr is None else manner.xattr(name)
+        if travels and (manner.privileges or name != _CAPABILITY):
             try:
                 os.setxattr(target_path, name, os.getxattr(source_path, name))
             except OSError as error:

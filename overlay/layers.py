@@ -13,8 +13,8 @@ from __future__ import annotations
 import os
 import stat
 
-from kernel import tree
 from overlay import packing, unpacking
+from overlay.replacing import Replacing, is_folder
 from overlay.unpacking import Limits
 
 TYPE_CHECKING = False
@@ -44,8 +44,8 @@ def unpack(stream: IO[bytes], folder: str, limits: Limits = Limits()) -> int:  #
         os.close(root)
 
 
-class _LayerWriter(unpacking.Writer):
-    """Entries of a layer: a later one takes the place of an earlier one, whatever they are."""
+class _LayerWriter(Replacing):
+    """Entries of a layer, and its whiteouts."""
 
     what, where = "the layer archive", "the layer"
 
@@ -54,20 +54,13 @@ class _LayerWriter(unpacking.Writer):
     ) -> None:
         if own == OPAQUE:
             os.setxattr(at, OPAQUE_XATTR, b"y")
-            return
-        if own.startswith(WHITEOUT):
+        elif own.startswith(WHITEOUT):
             self._whiteout(at, own[len(WHITEOUT) :])
-            return
-        if entry.isdir() and _is_folder(at, own):
-            fd = os.open(own, os.O_PATH | os.O_NOFOLLOW, dir_fd=at)
-            try:
-                self._old_folder(name, fd, entry)
-            finally:
-                os.close(fd)
-            return
-        hidden = self._clear(at, own)
-        self._make(at, own, name, entry, archive)
-        if hidden and entry.isdir():
+        else:
+            super()._add(at, own, name, entry, archive)
+
+    def _replaced(self, at: int, own: str, entry: tarfile.TarInfo, before: os.stat_result) -> None:
+        if is_whiteout(before) and entry.isdir():
             _set_opaque(at, own)
 
     def _whiteout(self, at: int, own: str) -> None:
@@ -79,24 +72,8 @@ class _LayerWriter(unpacking.Writer):
         try:
             os.mknod(own, stat.S_IFCHR, 0, dir_fd=at)
         except FileExistsError:
-            if _is_folder(at, own):
+            if is_folder(at, own):
                 _set_opaque(at, own)
-
-    def _clear(self, at: int, own: str) -> bool:
-        """Removes what an earlier entry left at a name; whether that was a whiteout."""
-        try:
-            there = os.stat(own, dir_fd=at, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        tree.remove_tree(own, dir_fd=at)
-        return is_whiteout(there)
-
-
-def _is_folder(at: int, own: str) -> bool:
-    try:
-        return stat.S_ISDIR(os.stat(own, dir_fd=at, follow_symlinks=False).st_mode)
-    except FileNotFoundError:
-        return False
 
 
 def _set_opaque(at: int, own: str) -> None:

@@ -88,7 +88,9 @@ def archive(stream: IO[bytes], folder: str, dockerfile: str = "Dockerfile") -> T
                 pass
         except OverlayError as error:
             raise BuildError(f"the build context: {error.what}", error.why, error.hint) from None
-        except (*compression.damaged(), OSError) as error:
+        except compression.damaged() as error:
+            raise _unreadable("the build context", error) from None
+        except OSError as error:
             raise _unreadable("the build context", error) from None
         return Tree(fd, _own_ignore(fd, dockerfile))
     except BaseException:

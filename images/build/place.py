@@ -1,0 +1,254 @@
+"""Putting files into the root of an image: what COPY and ADD do once their sources are known.
+
+    sources            destination              what happens
+    one file           missing, no slash        the file becomes it
+    one file           a file                   the file takes its place
+    one file           a folder, or "x/"        the file comes into it
+    several files      a folder, or "x/"        they come into it
+    content of a       missing, or a folder     the content comes into it; it keeps its attributes
+      folder             (the root: "/")          if it was there, and folders in it get new ones
+    archive (ADD)      missing, or a folder     the archive is unpacked into it
+
+A folder never takes the place of a file, nor a file that of a folder, unless an archive wants
+so. Missing folders on the way are made, mode 0755, for root or whom the files are made for.
+Links on the way to the destination are followed in the root, also those that lead to what is not
+there; links among the sources are copied. The root may be hostile and so may an archive:
+everything happens on descriptors (:mod:`kernel.paths`, :mod:`overlay.unpacking`).
+
+Nothing is undone after an error: the caller throws the layer away.
+
+Source: Docker's "Dockerfile reference", COPY and ADD.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+import stat
+import time
+
+from images.build import archives, modes
+from images.build.errors import BuildError
+from images.build.select import Item, Selection
+from kernel.copying import Copy, Manner
+from kernel.paths import (
+    fchown_path,
+    is_kernel_filesystem,
+    make_in_root,
+    open_real,
+    real_in_root,
+    utimens_path,
+)
+from kernel.record import Record
+from overlay.unpacking import kept_xattr
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Owner = tuple[int, int] | None
+
+_ROOT = (0, 0)
+
+
+class Loose(Record):
+    """A file that is in no tree, by its descriptor, with its ``name``, mode and times."""
+
+    fd: int
+    name: str
+
+    def open(self) -> int:
+        """A descriptor of it."""
+        return os.dup(self.fd)
+
+
+def place(
+    selection: Selection,
+    root_fd: int,
+    destination: str,
+    *,
+    workdir: str = "/",
+    owner: Owner = None,
+    mode: str | int | None = None,
+    unpack: bool = False,
+    epoch: int | None = None,
+) -> None:
+    """Copies a selection to ``destination``, which is relative to ``workdir``, in a root.
+
+    ``owner`` (uid, gid) is that of --chown: it gets all that is made. With None files keep theirs
+    where the tree says so and become root's otherwise, and archives keep theirs. ``mode`` is that
+    of --chmod, as its text or a number. ``unpack`` says that archives are unpacked. No time of
+    what is copied or made is later than ``epoch``, in seconds. BuildError.
+    """
+    way = _Way(root_fd, destination, workdir, owner, mode, epoch)
+    way.put(selection.items, unpack=unpack, folder=selection.parents, shown=selection.shown)
+
+
+def file(
+    fd: int,
+    name: str,
+    root_fd: int,
+    destination: str,
+    *,
+    workdir: str = "/",
+    owner: Owner = None,
+    mode: str | int | None = None,
+    unpack: bool = False,
+    several: bool = False,
+    epoch: int | None = None,
+) -> None:
+    """Copies the file of a descriptor, which has no tree, as ``name``; see :func:`place`.
+
+    ``several`` says that it is one of several sources, which need a folder as their destination.
+    """
+    way = _Way(root_fd, destination, workdir, owner, mode, epoch)
+    way.put((Loose(fd, name),), unpack=unpack, folder=several, shown=name)
+
+
+def text(
+    content: bytes,
+    name: str,
+    root_fd: int,
+    destination: str,
+    *,
+    workdir: str = "/",
+    owner: Owner = None,
+    mode: str | int | None = None,
+    several: bool = False,
+    epoch: int | None = None,
+) -> None:
+    """Makes a file, mode 0644, out of a here-document; see :func:`file`."""
+    fd = os.memfd_create("here-document")
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(fd, view) :]
+        os.fchmod(fd, 0o644)
+        file(
+            fd, name, root_fd, destination,
+            workdir=workdir, owner=owner, mode=mode, several=several, epoch=epoch,
+        )  # fmt: skip
+    finally:
+        os.close(fd)
+
+
+class _Way:
+    """The destination of one instruction, and how files get there."""
+
+    def __init__(
+        self,
+        root_fd: int,
+        destination: str,
+        workdir: str,
+        owner: Owner,
+        mode: str | int | None,
+        epoch: int | None,
+    ) -> None:
+        self._root = root_fd
+        self._shown = destination
+        self._path = posixpath.join("/", workdir, destination)
+        self._wants_folder = self._path.rpartition("/")[2] in ("", ".", "..")
+        self._owner = owner
+        self._mode = None if mode is None else modes.parse(mode)
+        self._latest = None if epoch is None else epoch * 10**9
+
+    def put(self, items: Sequence[Item | Loose], *, unpack: bool, folder: bool, shown: str) -> None:
+        """Copies or unpacks all of them; ``folder`` says that they need one."""
+        try:
+            self._put(items, unpack, folder)
+        except OSError as error:
+            path = error.filename if isinstance(error.filename, str) else ""
+            why = error.strerror or str(error)
+            at = f" ({path})" if path else ""
+            raise BuildError(
+                f"cannot copy {shown} to {self._shown}", why[:1].lower() + why[1:] + at,
+                path=path, errno=error.errno or 0,
+            ) from None  # fmt: skip
+
+    def _put(self, items: Sequence[Item | Loose], unpack: bool, folder: bool) -> None:
+        real = real_in_root(self._root, self._path)
+        there = self._kind(real)
+        needed = folder or self._wants_folder
+        if len(items) > 1 and there != stat.S_IFDIR and not needed:
+            raise BuildError(
+                f"cannot copy several files to {self._shown}",
+                "there is no such folder",
+                "write a slash at its end, and it is made",
+            )
+        inside = needed or len(items) > 1 or there == stat.S_IFDIR
+        above, _, own = real.rpartition("/")
+        for item in items:
+            if inside and not item.name and isinstance(item, Loose):
+                raise BuildError(
+                    f"cannot copy to {self._shown}",
+                    "the URL names no file",
+                    "write the file's name in the destination",
+                )
+            fd = item.open()
+            try:
+                if isinstance(item, Item) and item.is_folder:
+                    self._content(item, fd, real)
+                elif unpack and archives.is_archive(fd):
+                    self._unpack(item, fd, real)
+                elif inside:
+                    self._file(item, fd, real, item.name)
+                else:
+                    self._file(item, fd, above, own)
+            finally:
+                os.close(fd)
+
+    def _content(self, item: Item, fd: int, folder: str) -> None:
+        target = self._folder(folder)
+        try:
+            Copy(target, self._manner(item)).below(item.walk(fd))
+        finally:
+            os.close(target)
+
+    def _file(self, item: Item | Loose, fd: int, folder: str, name: str) -> None:
+        target = self._folder(folder)
+        try:
+            Copy(target, self._manner(item)).entry(fd, name)
+        finally:
+            os.close(target)
+
+    def _unpack(self, item: Item | Loose, fd: int, folder: str) -> None:
+        os.close(self._folder(folder))
+        archives.unpack(fd, item.name, self._root, folder, self._owner, self._mode, self._latest)
+
+    def _manner(self, item: Item | Loose) -> Manner:
+        owners = isinstance(item, Item) and item.tree.owners
+        owner = self._owner or (None if owners else _ROOT)
+        return Manner(owner, True, True, True, self._mode, kept_xattr, self._latest)
+
+    def _kind(self, real: str) -> int:
+        """S_IF* of what is there, 0 if nothing is."""
+        try:
+            fd = open_real(self._root, real)
+        except FileNotFoundError:
+            return 0
+        try:
+            return stat.S_IFMT(os.fstat(fd).st_mode)
+        finally:
+            os.close(fd)
+
+    def _folder(self, real: str) -> int:
+        """A descriptor of a folder of the root, made where it is missing."""
+        found = make_in_root(self._root, real, made=self._made)
+        try:
+            if not stat.S_ISDIR(os.fstat(found).st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, "it is not a folder", f"/{real}")
+            if is_kernel_filesystem(found):
+                raise OSError(errno.EPERM, "the kernel makes up the files there", f"/{real}")
+        except BaseException:
+            os.close(found)
+            raise
+        return found
+
+    def _made(self, fd: int) -> None:
+        """The attributes of a folder that had to be made."""
+        fchown_path(fd, *(self._owner or _ROOT))
+        os.chmod(f"/proc/self/fd/{fd}", 0o755)
+        if self._latest is not None:
+            now = min(self._latest, time.time_ns())
+            utimens_path(fd, now, now)
