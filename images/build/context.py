@@ -14,7 +14,7 @@ import os
 import stat
 
 from images.build import ignore
-from images.build.errors import BuildError
+from images.build.errors import BuildError, refused
 from images.build.ignore import NOTHING, Ignore
 from kernel.paths import open_in_root
 from kernel.record import Record
@@ -57,7 +57,7 @@ def folder(path: str, dockerfile: str = "") -> Tree:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
-        raise _unreadable(f"the build context {path}", error) from None
+        raise refused(f"cannot read the build context {path}", error) from None
     try:
         beside = f"{dockerfile}{_IGNORE_FILE}"
         if dockerfile and os.path.isfile(beside):
@@ -89,9 +89,9 @@ def archive(stream: IO[bytes], folder: str, dockerfile: str = "Dockerfile") -> T
         except OverlayError as error:
             raise BuildError(f"the build context: {error.what}", error.why, error.hint) from None
         except compression.damaged() as error:
-            raise _unreadable("the build context", error) from None
+            raise BuildError("cannot read the build context", str(error)) from None
         except OSError as error:
-            raise _unreadable("the build context", error) from None
+            raise refused("cannot read the build context", error) from None
         return Tree(fd, _own_ignore(fd, dockerfile))
     except BaseException:
         os.close(fd)
@@ -103,7 +103,7 @@ def read(tree: Tree, name: str) -> bytes:
     try:
         return _content(tree.fd, name)
     except OSError as error:
-        raise _unreadable(f"{name} of the build context", error) from None
+        raise refused(f"cannot read {name} of the build context", error) from None
 
 
 def _content(fd: int, name: str) -> bytes:
@@ -130,7 +130,7 @@ def _own_ignore(fd: int, dockerfile: str) -> Ignore:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise _unreadable(name, error) from None
+            raise refused(f"cannot read {name}", error) from None
     return NOTHING
 
 
@@ -139,9 +139,3 @@ def _parsed(content: bytes, where: str) -> Ignore:
         return ignore.parse(content.decode(), where)
     except UnicodeDecodeError:
         raise BuildError(f"cannot read {where}", "it is not UTF-8 text") from None
-
-
-def _unreadable(what: str, error: Exception) -> BuildError:
-    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    number = error.errno if isinstance(error, OSError) and error.errno else 0
-    return BuildError(f"cannot read {what}", why[:1].lower() + why[1:], errno=number)

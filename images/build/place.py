@@ -29,7 +29,7 @@ import stat
 import time
 
 from images.build import archives, modes
-from images.build.errors import BuildError
+from images.build.errors import BuildError, refused
 from images.build.select import Item, Selection
 from kernel.copying import Copy, Manner
 from kernel.paths import (
@@ -82,7 +82,7 @@ def place(
     what is copied or made is later than ``epoch``, in seconds. BuildError.
     """
     way = _Way(root_fd, destination, workdir, owner, mode, epoch)
-    way.put(selection.items, unpack=unpack, folder=selection.parents, shown=selection.shown)
+    way.put(selection.items, selection.shown, unpack=unpack, parents=selection.parents)
 
 
 def file(
@@ -103,7 +103,7 @@ def file(
     ``several`` says that it is one of several sources, which need a folder as their destination.
     """
     way = _Way(root_fd, destination, workdir, owner, mode, epoch)
-    way.put((Loose(fd, name),), unpack=unpack, folder=several, shown=name)
+    way.put((Loose(fd, name),), name, unpack=unpack, several=several)
 
 
 def text(
@@ -153,33 +153,36 @@ class _Way:
         self._mode = None if mode is None else modes.parse(mode)
         self._latest = None if epoch is None else epoch * 10**9
 
-    def put(self, items: Sequence[Item | Loose], *, unpack: bool, folder: bool, shown: str) -> None:
-        """Copies or unpacks all of them; ``folder`` says that they need one."""
+    def put(
+        self,
+        items: Sequence[Item | Loose],
+        shown: str,
+        *,
+        unpack: bool,
+        several: bool = False,
+        parents: bool = False,
+    ) -> None:
+        """Copies or unpacks all of them."""
         try:
-            self._put(items, unpack, folder)
+            self._put(items, unpack, several or len(items) > 1, parents)
         except OSError as error:
-            path = error.filename if isinstance(error.filename, str) else ""
-            why = error.strerror or str(error)
-            at = f" ({path})" if path else ""
-            raise BuildError(
-                f"cannot copy {shown} to {self._shown}", why[:1].lower() + why[1:] + at,
-                path=path, errno=error.errno or 0,
-            ) from None  # fmt: skip
+            raise refused(f"cannot copy {shown} to {self._shown}", error) from None
 
-    def _put(self, items: Sequence[Item | Loose], unpack: bool, folder: bool) -> None:
+    def _put(
+        self, items: Sequence[Item | Loose], unpack: bool, several: bool, parents: bool
+    ) -> None:
         real = real_in_root(self._root, self._path)
         there = self._kind(real)
-        needed = folder or self._wants_folder
-        if len(items) > 1 and there != stat.S_IFDIR and not needed:
+        wanted = parents or self._wants_folder or there == stat.S_IFDIR
+        if several and not wanted:
             raise BuildError(
                 f"cannot copy several files to {self._shown}",
                 "there is no such folder",
                 "write a slash at its end, and it is made",
             )
-        inside = needed or len(items) > 1 or there == stat.S_IFDIR
         above, _, own = real.rpartition("/")
         for item in items:
-            if inside and not item.name and isinstance(item, Loose):
+            if wanted and not item.name and isinstance(item, Loose):
                 raise BuildError(
                     f"cannot copy to {self._shown}",
                     "the URL names no file",
@@ -191,7 +194,7 @@ class _Way:
                     self._content(item, fd, real)
                 elif unpack and archives.is_archive(fd):
                     self._unpack(item, fd, real)
-                elif inside:
+                elif wanted:
                     self._file(item, fd, real, item.name)
                 else:
                     self._file(item, fd, above, own)
@@ -237,7 +240,7 @@ class _Way:
         found = make_in_root(self._root, real, made=self._made)
         try:
             if not stat.S_ISDIR(os.fstat(found).st_mode):
-                raise NotADirectoryError(errno.ENOTDIR, "it is not a folder", f"/{real}")
+                raise NotADirectoryError(errno.ENOTDIR, "not a folder", f"/{real}")
             if is_kernel_filesystem(found):
                 raise OSError(errno.EPERM, "the kernel makes up the files there", f"/{real}")
         except BaseException:

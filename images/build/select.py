@@ -19,7 +19,7 @@ import posixpath
 import stat
 
 from images.build import digests
-from images.build.errors import BuildError
+from images.build.errors import BuildError, refused
 from images.build.globs import Glob, has_wildcards, unescaped
 from images.build.ignore import NOTHING, Ignore, clean
 from kernel.paths import open_real, real_in_root
@@ -126,7 +126,7 @@ class Selection(Record):
                 finally:
                     os.close(fd)
             except OSError as error:
-                raise unreadable(item.path, error) from None
+                raise refused(f"cannot copy {item.path or '/'}", error) from None
         return state.hexdigest()
 
 
@@ -148,23 +148,13 @@ def select(
         except ValueError as error:
             raise BuildError(f"cannot read the pattern {pattern!r}", str(error)) from None
         except OSError as error:
-            raise unreadable(pattern, error) from None
+            raise refused(f"cannot copy {pattern}", error) from None
     shown = " ".join(patterns)
     if not items:
         raise BuildError(
             f"cannot copy {shown}", "no file matches", _ignored_hint(tree) if tree.ignored else ""
         )
     return Selection(tuple(items), shown, parents)
-
-
-def unreadable(path: str, error: OSError) -> BuildError:
-    """The error about a source that the kernel refuses."""
-    why = error.strerror or str(error)
-    if error.errno == errno.ELOOP:
-        why = "it leads through too many links"
-    return BuildError(
-        f"cannot copy {path or '/'}", why[:1].lower() + why[1:], errno=error.errno or 0
-    )
 
 
 def _expand(tree: Tree, pattern: str, exclude: Ignore) -> Iterator[Item]:
