@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from _socket import socket
     from collections.abc import Callable, Collection
 
-    from engine.logs import Writer
+    from engine.loglines import Log
 
 _CHUNK = 1 << 16
 _INPUT = 1 << 20  # bytes that may wait for the program before clients that type have to
@@ -92,7 +92,7 @@ class Hub:
         self.clients = {first.fd: first}
         self.first = first
         self.listener: socket | None = None
-        self.log: Writer | None = None
+        self.log: Log | None = None
         self.on_resize: Callable[[int, int], None] | None = None  # told of the terminal's new size
         self._on_freeze = on_freeze
         self._once = once

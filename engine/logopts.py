@@ -1,14 +1,17 @@
 """Log drivers and their options: --log-driver and --log-opt, as Docker names them.
 
 json-file and local both keep JSON lines in files (see :mod:`engine.logs`); local sets a full file
-aside and compresses it without being asked. none keeps nothing. Options are checked when the
-container is created and read again by its monitor.
+aside and compresses it without being asked. journald hands every line to systemd's journal, where
+there is one (:mod:`engine.journal`). none keeps nothing. Options are checked when the container is
+created and read again by its monitor.
 
 Source: Docker's documentation, "Configure logging drivers", "JSON File logging driver", "Local file
-logging driver", "Customize log driver output".
+logging driver", "Journald logging driver", "Customize log driver output".
 """
 
 from __future__ import annotations
+
+import os
 
 from engine.errors import EngineError
 from kernel import units
@@ -22,7 +25,8 @@ if TYPE_CHECKING:
     from engine.home import Home
     from engine.settings import Settings
 
-DRIVERS = ("json-file", "local", "none")
+DRIVERS = ("json-file", "local", "journald", "none")
+JOURNAL = "/run/systemd/journal/socket"
 _ROTATION = ("max-size", "max-file", "compress")
 _ATTRIBUTES = ("labels", "labels-regex", "env", "env-regex", "tag")
 _FIELDS = ("ID", "FullID", "Name", "ImageID", "ImageFullID", "ImageName", "DaemonName")
@@ -51,7 +55,10 @@ def check(driver: str, options: dict[str, str]) -> None:
         raise EngineError(
             f"log driver {driver!r} is not supported", f"pyctr knows {', '.join(DRIVERS)}"
         )
-    known = ("mode", *(() if driver == "none" else (*_ROTATION, *_ATTRIBUTES)))
+    require(driver)
+    known = ("mode", *(() if driver == "none" else _ATTRIBUTES))
+    if driver in ("json-file", "local"):
+        known += _ROTATION
     for name in options:
         if name == "max-buffer-size":
             raise _refused(name, "it belongs to mode=non-blocking, which is not supported")
@@ -71,6 +78,15 @@ def check(driver: str, options: dict[str, str]) -> None:
     if "{{" in rest:
         fields = " ".join(f"{{{{.{field}}}}}" for field in _FIELDS)
         raise _refused("tag", f"a tag may have {fields}")
+
+
+def require(driver: str) -> None:
+    """EngineError if this host lacks what a driver needs."""
+    if driver == "journald" and not os.path.exists(JOURNAL):
+        raise EngineError(
+            "log driver 'journald' cannot be used",
+            f"journald is not enabled on this host: there is no {JOURNAL}",
+        )
 
 
 def limits(driver: str, options: dict[str, str]) -> Limits:

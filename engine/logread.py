@@ -11,13 +11,17 @@ from __future__ import annotations
 import os
 import time
 
-from engine import logs
+from engine import logopts, logs
+from engine.errors import EngineError
 from kernel import quickjson
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import IO, Any
+
+    from engine.containers import Container
+    from engine.home import Home
 
 _CHUNK = 1 << 18
 _PAUSE = 0.05  # seconds between two looks at a log that is followed
@@ -34,6 +38,33 @@ class Entry:
         self.stream = stream
         self.time = at
         self.attributes = attributes
+
+
+def of(
+    home: Home,
+    container: Container,
+    *,
+    follow: Callable[[], bool] | None = None,
+    tail: int | None = None,
+    since: str = "",
+    until: str = "",
+) -> Iterator[Entry]:
+    """:func:`read` of a container's log, wherever its driver keeps it.
+
+    EngineError for a driver that keeps nothing, or whose log cannot be read here.
+    """
+    if container.settings.log_driver == "journald":
+        from engine import journalread
+
+        return journalread.read(container, follow=follow, tail=tail, since=since, until=until)
+    path = logopts.path(home, container)
+    if not path:
+        raise EngineError(
+            f"cannot read the log of container {container.name}",
+            "configured logging driver does not support reading",
+            exit_code=1,
+        )
+    return read(path, follow=follow, tail=tail, since=since, until=until)
 
 
 def read(

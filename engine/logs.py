@@ -1,8 +1,7 @@
 """A container's log: one JSON object a line, with stream and time.
 
 The form of Docker's json-file driver: ``{"log": "...\\n", "stream": "stdout", "time": "..."}``.
-Bytes that are not UTF-8 are kept as lone surrogates (PEP 383), so nothing is lost. A line that is
-not finished is written when it is long, when something else must come first, and at the end.
+Bytes that are not UTF-8 are kept as lone surrogates (PEP 383), so nothing is lost.
 
 Where the log has a limit, a full file is set aside and a new one takes its place:
 
@@ -22,6 +21,8 @@ from __future__ import annotations
 import os
 import time
 
+from engine import logopts
+from engine.loglines import Log
 from engine.logopts import Limits
 from kernel import process, signals, trace
 
@@ -29,29 +30,41 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from engine.containers import Container
+    from engine.home import Home
+
 _made = trace.point("engine.logs.made")
 _set_aside = trace.point("engine.logs.set_aside")
 _rotated = trace.point("engine.logs.rotated")
 _compressed = trace.point("engine.logs.compressed")
 
-_LINE_MAX = 16 << 10
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
 
-class Writer:
-    """Appends what a container says; each stream's unfinished line waits for its end.
+def of(home: Home, container: Container) -> Log | None:
+    """The log of a container, open for writing; None if its driver keeps none."""
+    settings = container.settings
+    if settings.log_driver == "journald":
+        from engine import journal
 
-    ``attributes`` are kept with each line. :meth:`reap` is to be called with what is ready of
-    ``descriptors``.
-    """
+        return journal.Writer(container)
+    path = logopts.path(home, container)
+    if not path:
+        return None
+    attributes = logopts.attributes(container) if settings.log_opts else {}
+    return Writer(path, logopts.of(settings), attributes)
+
+
+class Writer(Log):
+    """Appends lines to a file; ``attributes`` are kept with each."""
 
     def __init__(
         self, path: str, limits: Limits | None = None, attributes: dict[str, str] | None = None
     ) -> None:
+        super().__init__()
         self._path = path
         self._limits = limits or Limits()
         self._attributes = _attributes(attributes or {})
-        self._waiting = {"stdout": b"", "stderr": b""}
         self._child = self._pidfd = -1
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         if self._limits.max_size:
@@ -60,23 +73,6 @@ class Writer:
         self._size = os.fstat(self._fd).st_size
         self._end_line()
         self._compress()
-
-    def write(self, stream: str, chunk: bytes) -> None:
-        """Records bytes of a stream."""
-        *lines, rest = (self._waiting[stream] + chunk).split(b"\n")
-        out = [self._entry(stream, line + b"\n") for line in lines]
-        while len(rest) >= _LINE_MAX:
-            out.append(self._entry(stream, rest[:_LINE_MAX]))
-            rest = rest[_LINE_MAX:]
-        self._waiting[stream] = rest
-        self._append(out)
-
-    def flush(self) -> None:
-        """Writes unfinished lines as they are."""
-        for stream, rest in self._waiting.items():
-            if rest:
-                self._append([self._entry(stream, rest)])
-                self._waiting[stream] = b""
 
     def close(self) -> None:
         """No more is written; compression that is under way is left to the next start."""
@@ -105,7 +101,9 @@ class Writer:
         head = f'{{"log":{text},"stream":"{stream}"{self._attributes},'
         return f'{head}"time":"{timestamp()}"}}\n'.encode()
 
-    def _append(self, entries: list[bytes]) -> None:
+    def record(self, stream: str, lines: list[bytes]) -> None:
+        """Appends lines; a file that is full is set aside before."""
+        entries = [self._entry(stream, line) for line in lines]
         limit = self._limits.max_size
         if not limit:
             self._put(entries)

@@ -22,7 +22,7 @@ from __future__ import annotations
 import os
 import time
 
-from engine import containers, events, health, locks, logopts, logs, restart, wire
+from engine import containers, events, health, locks, logs, restart, wire
 from engine.erase import erase
 from engine.errors import ContainerNotFound
 from engine.hub import Client, Hub
@@ -223,11 +223,7 @@ class _Monitor:
         keep_only({self.hub.listener.fileno(), *self.hub.descriptors, *self.hub.clients})
         self._heed_sigterm()
         process.set_name(f"pyctr:{self.container.short_id}"[:15])
-        path = logopts.path(self.home, self.container)
-        if path:
-            settings = self.container.settings
-            attributes = logopts.attributes(self.container) if settings.log_opts else {}
-            self.hub.log = logs.Writer(path, logopts.of(settings), attributes)
+        self.hub.log = logs.of(self.home, self.container)
 
     def _heed_sigterm(self) -> None:
         self.signalled, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)

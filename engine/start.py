@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from engine import compose, containers, events, files, locks, reconcile, wire
+from engine import compose, containers, events, files, locks, logopts, reconcile, wire
 from engine.errors import ContainerConflict, EngineError
 from kernel import sockets, trace
 from runtime import explain, launch
@@ -97,6 +97,7 @@ def _fork(
         raise ContainerConflict(
             f"cannot start container {container.name}", "its files are gone", "pyctr rm it"
         )
+    logopts.require(container.settings.log_driver)
     plan = compose.make_plan(home, container, console)
     files.write(home, container)
     launch.preload()

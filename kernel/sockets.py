@@ -1,7 +1,7 @@
 """Unix sockets without the weight of :mod:`socket` (which imports selectors and enum).
 
-Only stream sockets between processes of this host: pairs, listening, connecting, descriptors
-as passengers (unix(7), SCM_RIGHTS) and who the peer is (SO_PEERCRED).
+Between processes of this host: stream sockets (pairs, listening, connecting, who the peer is:
+SO_PEERCRED), datagrams, and descriptors as passengers of both (unix(7), SCM_RIGHTS).
 """
 
 from __future__ import annotations
@@ -55,6 +55,34 @@ def connect(path: str) -> _socket.socket:
     return made
 
 
+def datagrams(timeout: float) -> _socket.socket:
+    """A socket for :func:`send_to`, which waits at most ``timeout`` seconds for a crowded receiver.
+
+    The kernel keeps the time (socket(7), SO_SNDTIMEO): poll(2) says nothing about a receiver that
+    a socket is not connected to.
+    """
+    made = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _CLOEXEC)
+    seconds = int(timeout)
+    limit = struct.pack("@ll", seconds, int((timeout - seconds) * 10**6))
+    made.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, limit)
+    return made
+
+
+def send_to(
+    path: str, sender: _socket.socket, content: bytes, fd: int = -1, *, wait: bool = True
+) -> None:
+    """Sends a datagram, with a descriptor if there is one, to whoever has ``path`` now.
+
+    BlockingIOError if the receiver is crowded, for as long as the socket waits or (``wait`` is
+    false) at this moment; OSError EMSGSIZE if it is too long, another one if nobody is there.
+    """
+    flags = 0 if wait else _socket.MSG_DONTWAIT
+    if fd < 0:
+        sender.sendto(content, flags, path)
+    else:
+        sender.sendmsg([content], [_rights(fd)], flags, path)
+
+
 def accept(listener: _socket.socket) -> _socket.socket:
     """The next connection, close-on-exec."""
     fd, _address = listener._accept()  # type: ignore[attr-defined]
@@ -69,8 +97,11 @@ def peer_uid(connection: _socket.socket) -> int:
 
 def send_with_fd(connection: _socket.socket, content: bytes, fd: int) -> None:
     """Sends bytes and one descriptor."""
-    rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", fd))
-    connection.sendmsg([content], [rights])
+    connection.sendmsg([content], [_rights(fd)])
+
+
+def _rights(fd: int) -> tuple[int, int, bytes]:
+    return (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", fd))
 
 
 def receive_with_fd(connection: _socket.socket, size: int) -> tuple[bytes, int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from cli import looking
 from cli.options import Command, Parsed, option, value
 from engine import attach, containers, home, reconcile
-from kernel.errors import PyctrError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def _tail(text: str) -> int | None:
 
 
 def _logs(parsed: Parsed) -> int:
-    from engine import logopts, logread
+    from engine import logread
 
     here = home.find()
     one = reconcile.find(here, parsed.words[0])
@@ -49,15 +48,9 @@ def _logs(parsed: Parsed) -> int:
         up = fresh is not None and fresh.status in containers.ALIVE
         return up and fresh is not None and reconcile.is_watched(here, fresh)
 
-    path = logopts.path(here, one)
-    if not path:
-        raise PyctrError(
-            f"cannot read the log of container {one.name}",
-            "configured logging driver does not support reading",
-            exit_code=1,
-        )
-    entries = logread.read(
-        path,
+    entries = logread.of(
+        here,
+        one,
         follow=going_on if parsed.follow else None,
         tail=parsed.tail,
         since=parsed.since,

@@ -26,7 +26,8 @@ OPTIONS: tuple[Option, ...] = (
     value("--health-start-interval", "DURATION", "Time between two checks in the start period (5s)",
           read=readers.nanoseconds, default=0),
     option("--no-healthcheck", "Leave the image's health check out"),
-    value("--log-driver", "json-file|local|none", "How its log is kept", default="json-file"),
+    value("--log-driver", "DRIVER", "How its log is kept: json-file, local, journald or none",
+          default="json-file"),
     several("--log-opt", "NAME=VALUE", "max-size, max-file, compress, labels, env or tag",
             read=readers.pair),
 )  # fmt: skip

@@ -200,7 +200,6 @@ def test_labels_environment_and_a_tag_are_kept_with_each_line(pyctr: Pyctr) -> N
     ("flags", "why"),
     [
         ("--log-driver syslog", "log driver 'syslog' is not supported"),
-        ("--log-driver journald", "log driver 'journald' is not supported"),
         ("--log-opt max-sizes=1", "unknown log opt 'max-sizes' for json-file log driver"),
         ("--log-opt max-size=many", "invalid log opt max-size=many"),
         ("--log-opt max-size=0", "it must be a positive number"),
