@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from engine import logopts
+from engine import config, logopts
 from engine.containers import UP
 from images.config import host_architecture
 from kernel import paths
@@ -45,7 +45,7 @@ def info(home: Home, version: str) -> dict[str, Any]:
         "ServerVersion": version,
         "Driver": "overlay",
         "DriverStatus": [["Backing Filesystem", _file_system(home.root)]],
-        "LoggingDriver": "json-file",
+        "LoggingDriver": _log_driver(),
         "CgroupDriver": "cgroupfs",
         "CgroupVersion": "2" if found.pure_v2 else "1",
         "CgroupLayout": "unified" if found.pure_v2 else "hybrid" if found.v2 else "legacy",
@@ -92,6 +92,12 @@ def version(number: str) -> dict[str, Any]:
         "Arch": host_architecture(),
     }
     return {"Client": {**found, "Context": "default"}, "Server": found}
+
+
+def _log_driver() -> str:
+    """The driver of new containers: as configured, or the one that is built in."""
+    words = config.current().settings["log.driver"].words
+    return words[0] if words else logopts.DRIVERS[0]
 
 
 def _file_system(folder: str) -> str:

@@ -92,6 +92,7 @@ def test_the_log_of_new_containers_can_be_configured(
     assert made("e") == {"Type": "local", "Config": {"max-size": "1m"}}
     assert made("f", "--log-driver", "json-file") == {"Type": "json-file", "Config": {}}
     monkeypatch.setenv("PYCTR_LOG_DRIVER", "none")
+    assert pyctr.out("info", "--format", "{{.LoggingDriver}}").strip() == "none"
     monkeypatch.setenv("PYCTR_LOG_OPTIONS", "")
     configured("")
     assert made("g") == {"Type": "none", "Config": {}}
