@@ -26,7 +26,7 @@ def opened(stream: IO[bytes]) -> IO[bytes]:
     """
     peeking = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream)  # type: ignore[type-var]
     head = peeking.peek(8)[:8]
-    kind = next((name for magic, name in _MAGIC.items() if head.startswith(magic)), "")
+    kind = kind_at(head)
     if kind == "gzip":
         import gzip
 
@@ -51,7 +51,11 @@ def opened(stream: IO[bytes]) -> IO[bytes]:
 def kind_of(path: str) -> str:
     """gzip, bzip2, xz, zstd, or "" for a plain file."""
     with open(path, "rb") as file:
-        head = file.read(8)
+        return kind_at(file.read(8))
+
+
+def kind_at(head: bytes) -> str:
+    """The same of content that begins with ``head``."""
     return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), "")
 
 

@@ -13,6 +13,7 @@ import stat
 
 from images import compression
 from images.build.errors import BuildError
+from images.errors import ImageError
 from kernel.walk import reopen
 from overlay import replacing, unpacking
 from overlay.errors import OverlayError
@@ -27,24 +28,45 @@ if TYPE_CHECKING:
 _BLOCK = 512
 
 
+def begins_one(head: bytes) -> bool:
+    """Whether a stream that begins with ``head``, 512 bytes, is to be read as an archive: it is
+    compressed, or a tar header is there.
+    """
+    return bool(compression.kind_at(head)) or _begins_tar(head)
+
+
+def _begins_tar(head: bytes) -> bool:
+    import tarfile
+
+    try:
+        tarfile.TarInfo.frombuf(head[:_BLOCK], "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
+
+
 def is_archive(fd: int) -> bool:
     """Whether a file, by a descriptor that may be O_PATH, is a tar archive, compressed or not.
 
-    ImageError for a file that is compressed in a way that cannot be read here.
+    BuildError for a file that is compressed in a way that cannot be read here.
     """
-    import tarfile
-
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         return False
     with _opened(fd) as file:
         try:
-            block = compression.opened(file).read(_BLOCK)
-            tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+            return _begins_tar(opened(file).read(_BLOCK))
         except compression.damaged():
             return False
-        except (tarfile.HeaderError, OSError):
+        except OSError:
             return False
-    return True
+
+
+def opened(stream: IO[bytes]) -> IO[bytes]:
+    """The uncompressed content of a stream, see :func:`images.compression.opened`. BuildError."""
+    try:
+        return compression.opened(stream)
+    except ImageError as error:
+        raise BuildError(error.what, error.why, "compress it with gzip, bzip2 or xz") from None
 
 
 def unpack(
@@ -65,7 +87,7 @@ def unpack(
     writer.what, writer.mode, writer.latest = name, mode, latest
     with _opened(fd) as file:
         try:
-            unpacking.unpack(compression.opened(file), writer)
+            unpacking.unpack(opened(file), writer)
         except OverlayError as error:
             raise BuildError(f"cannot unpack {name}", f"{error.what}: {error.why}") from None
         except compression.damaged() as error:

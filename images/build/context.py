@@ -76,13 +76,14 @@ def archive(stream: IO[bytes], folder: str, dockerfile: str = "Dockerfile") -> T
     unsafe or too large; what was unpacked until then stays.
     """
     from images import compression
+    from images.build import archives
     from overlay import unpacking
     from overlay.errors import OverlayError
 
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
-            plain = compression.opened(stream)
+            plain = archives.opened(stream)
             unpacking.unpack(plain, unpacking.Writer(fd, limits=unpacking.Limits()))
             while plain.read(1 << 18):  # or its writer would be told of a broken pipe
                 pass

@@ -208,8 +208,13 @@ def _item(tree: Tree, pattern: str, path: str, exclude: Ignore, *, named: bool) 
             ) from None
         real, is_folder = path, False  # a link to nowhere comes as it is, among others
     else:
-        is_folder = stat.S_ISDIR(os.fstat(fd).st_mode)
+        mode = os.fstat(fd).st_mode
         os.close(fd)
+        is_folder = stat.S_ISDIR(mode)
+        if stat.S_ISSOCK(mode):
+            if named:
+                return  # as it is left out below a folder
+            raise BuildError(f"cannot copy {pattern}", "it is a socket")
     if any(where and _hidden(tree.ignored, where, is_folder) for where in (path, real)):
         if named:
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import socket
 import stat
 import tarfile
 import threading
@@ -13,11 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from images.build import context, place, select
+from images.build import archives, context, place, select
 from images.build.context import Tree
 from images.build.errors import BuildError
 from images.build.ignore import Ignore
-from images.errors import ImageError
 from kernel.paths import RENAME_EXCHANGE, renameat2
 
 TYPE_CHECKING = False
@@ -133,6 +133,18 @@ def test_wildcards_are_of_names_and_may_match_nothing_beside_something(ground: G
         select.select(tree, ["a.txt/x"])
     with pytest.raises(BuildError, match=r"pattern 'a\[': a \[ has no \]"):
         select.select(tree, ["a["])
+
+
+def test_a_socket_is_left_out_and_refused_by_name(ground: Ground) -> None:
+    tree = ground.tree({"d/f": "", "d/g": ""})
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(f"{ground.context}/d/s")
+    assert chosen(tree, "d/*") == ["f", "g"]
+    with pytest.raises(BuildError, match="cannot copy d/s: it is a socket"):
+        select.select(tree, ["d/s"])
+    before = select.select(tree, ["d"]).digest()
+    os.unlink(f"{ground.context}/d/s")
+    assert select.select(tree, ["d"]).digest() == before
 
 
 def test_what_dockerignore_leaves_out_is_not_there(ground: Ground) -> None:
@@ -451,10 +463,17 @@ def test_add_unpacks_an_archive_whatever_its_name(ground: Ground, kind: str) -> 
 def test_add_copies_what_is_no_archive(ground: Ground) -> None:
     make(ground.context, {"text": "x" * 600, "empty": "", "BZh": "BZhello", "f.tar": "no"})
     tree = put(ground, "page.gz", gzip.compress(b"just text"))
+    put(ground, "twice.gz", gzip.compress(gzip.compress(b"just text")))
     put(ground, "half.gz", gzip.compress(b"just text")[:-9])
     put(ground, "zeroes", bytes(10240))
     ground.copy(tree, "*", to="/", unpack=True)
     assert sorted(os.listdir(ground.root)) == sorted(os.listdir(ground.context))
+
+
+def test_standard_input_is_an_archive_or_a_dockerfile() -> None:
+    entries = archive(("f", FILE, "1"))
+    heads = [entries, gzip.compress(entries), b"\x28\xb5\x2f\xfdx", b"FROM x\n", b"", bytes(1024)]
+    assert [archives.begins_one(head[:512]) for head in heads] == [True] * 3 + [False] * 3
 
 
 def test_an_archive_wins_over_what_was_there(ground: Ground) -> None:
@@ -515,7 +534,7 @@ def test_a_damaged_archive_is_named(ground: Ground) -> None:
     tree = put(ground, "t.gz", content[:-5000])
     with pytest.raises(BuildError, match=r"cannot unpack t.gz: .*damaged"):
         ground.copy(tree, "t.gz", to="/", unpack=True)
-    with pytest.raises(ImageError, match="zstd"):
+    with pytest.raises(BuildError, match="zstd"):
         ground.copy(put(ground, "z", b"\x28\xb5\x2f\xfd...."), "z", to="/", unpack=True)
 
 
