@@ -7,6 +7,7 @@ import io
 import os
 import socket
 import stat
+import struct
 import tarfile
 import threading
 
@@ -25,6 +26,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
     from typing import Any
+
+
+# acl(5), as setxattr(2) takes it: a user of its own may read.
+_ENTRIES = (
+    (1, 6, 2**32 - 1),
+    (2, 4, 1000),
+    (4, 4, 2**32 - 1),
+    (16, 4, 2**32 - 1),
+    (32, 4, 2**32 - 1),
+)
+ACL = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in _ENTRIES)
 
 
 class Ground:
@@ -195,6 +207,18 @@ def test_parents_are_kept_from_the_root_or_from_the_dot(ground: Ground) -> None:
         select.select(tree, ["z", "x/none"], parents=True)
 
 
+def test_a_folder_that_came_late_may_still_be_skipped(ground: Ground) -> None:
+    tree = ground.tree({"a/b/c/f": "", "a/b/g/f": "", "a/x/f": "", "z/f": ""})
+    (item,) = select.select(tree, ["**/f"], parents=True).items
+    fd = item.open()
+    seen = []
+    for one in item.walk(fd):
+        seen.append(f"leave {one.path}" if one.leaving else one.path)
+        one.skip = one.path == "a/b"
+    os.close(fd)
+    assert seen == ["a", "a/b", "a/x", "a/x/f", "leave a/x", "leave a", "z", "z/f", "leave z"]
+
+
 NAMES = st.sampled_from(["a", "b", "c.o", "d"])
 PATHS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)
 RULES = st.lists(
@@ -282,10 +306,20 @@ def test_a_digest_does_not_change_with_what_is_not_copied(ground: Ground) -> Non
     before, owned = digest(ground), digest(ground, owners=True)
     for name in ("f", "d"):
         os.utime(f"{ground.context}/{name}", (1, 1))
+    os.setxattr(f"{ground.context}/f", "trusted.x", b"1")
     make(ground.context, {"out/y": "", ".dockerignore": "out/**\nout\n.dockerignore"})
     assert digest(ground) == before and digest(ground, owners=True) == owned
     os.chown(f"{ground.context}/f", 5, 6)
     assert digest(ground) == before and digest(ground, owners=True) != owned
+
+
+def test_links_between_sources_are_not_kept_and_do_not_count(ground: Ground) -> None:
+    tree = ground.tree({"a/f": "1", "b/f": "1"})
+    before = select.select(tree, ["a", "b"]).digest()
+    os.replace(_linked(f"{ground.context}/a"), f"{ground.context}/b/f")
+    assert select.select(tree, ["a", "b"]).digest() == before
+    ground.copy(tree, "a", "b/f", to="/x/")
+    assert os.stat(f"{ground.root}/x/f").st_nlink == 1
 
 
 def test_a_digest_tells_a_file_from_the_content_of_a_folder(ground: Ground) -> None:
@@ -375,6 +409,7 @@ def test_links_attributes_and_holes_are_kept(ground: Ground) -> None:
     tree = ground.tree({"d/a": "x", "d/l": "-> /etc/passwd", "d/m": "-> gone"})
     os.link(f"{ground.context}/d/a", f"{ground.context}/d/b")
     os.setxattr(f"{ground.context}/d/a", "user.kept", b"1")
+    os.setxattr(f"{ground.context}/d/a", "system.posix_acl_access", ACL)  # layers have none
     os.utime(f"{ground.context}/d/a", (5, 5))
     with open(f"{ground.context}/d/hole", "wb") as file:
         file.truncate(1 << 30)
@@ -386,6 +421,7 @@ def test_links_attributes_and_holes_are_kept(ground: Ground) -> None:
     )
     first, second, hole = (os.stat(f"{ground.root}/{name}") for name in ("a", "b", "hole"))
     assert first.st_ino == second.st_ino and first.st_mtime == 5
+    assert os.listxattr(f"{ground.root}/a") == ["user.kept"]
     assert os.getxattr(f"{ground.root}/a", "user.kept") == b"1"
     assert hole.st_size == 1 << 30 and hole.st_blocks < 1000
     assert stat.S_ISFIFO(os.stat(f"{ground.root}/pipe").st_mode)
@@ -595,16 +631,20 @@ def test_a_destination_stays_in_its_root(ground: Ground) -> None:
     make(ground.root, {
         "up": "-> ../../../o", "abs": f"-> {ground.outside}", "file": f"-> {ground.outside}/secret",
         "loop": "-> loop", "pr": "-> /proc/self/cwd",
+        "deep/abs": "-> /at", "deep/way": "-> ../deep/abs/../by",
     })  # fmt: skip
     ground.copy(tree, "f", to="/up/one")
     ground.copy(tree, "d", to="/abs")
     ground.copy(tree, "f", to="file")
     ground.copy(tree, "f", to="../../../o/two")
     ground.copy(tree, "f", to="pr/x")
+    ground.copy(tree, "f", to="deep/abs/")
+    ground.copy(tree, "f", to="deep/way")
     with pytest.raises(BuildError, match="too many links"):
         ground.copy(tree, "f", to="loop")
     inside = ground.outside[1:]
     found = ground.found()
+    assert found["at/f"] == found["by"] == "1"
     assert found["o/one"] == found["o/two"] == "1" and found["proc/self/cwd/x"] == "1"
     assert found[f"{inside}/f"] == "2" and found[f"{inside}/secret"] == "1"
 

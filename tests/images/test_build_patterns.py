@@ -19,7 +19,7 @@ NAMES = st.text("ab.-", min_size=1, max_size=4).filter(lambda name: name not in 
 PATHS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)
 PARTS = st.one_of(
     NAMES, st.just("**"), st.text("ab.*?", min_size=1, max_size=4),
-    st.sampled_from(["[ab]", "[^a]*", "[a-b]?", "a\\*", "\\a", "*[.b]", "[\\-a]"]),
+    st.sampled_from(["[ab]", "[^a]*", "[a-b]?", "a\\*", "\\a", "*[.b]", "[\\-a]", "a[^a]b"]),
 )  # fmt: skip
 PATTERNS = st.lists(PARTS, min_size=1, max_size=4).map("/".join).filter(ignore.clean)
 

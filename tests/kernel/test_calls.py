@@ -7,6 +7,8 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 from kernel import mounts, namespaces, paths, process, trace, tree
 from kernel.locks import Lock
@@ -14,6 +16,7 @@ from kernel.locks import Lock
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 def in_child(action: Callable[[], object]) -> int:
@@ -189,3 +192,49 @@ def test_an_armed_trace_point_kills_at_the_chosen_passage_and_others_do_nothing(
         point()
     trace.arm("", "")
     point()
+
+
+_NAMES = st.sampled_from(["a", "b", "c"])
+_TEXTS = st.tuples(
+    st.sampled_from(["", "/", "./", "../"]), st.lists(st.one_of(_NAMES, st.just("..")), max_size=3)
+).map(lambda words: words[0] + "/".join(words[1]))
+
+
+@given(st.dictionaries(st.lists(_NAMES, min_size=1, max_size=3).map("/".join), _TEXTS), _TEXTS)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_real_path_is_the_one_that_a_changed_root_gives(
+    tmp_path: Path, entries: dict[str, str], wanted: str
+) -> None:
+    root = str(tmp_path / f"{len(os.listdir(tmp_path))}")
+    os.mkdir(root)
+    for name in sorted(entries, key=len):
+        above = [name[:at] for at in range(len(name)) if name[at] == "/"]
+        if any(os.path.islink(f"{root}/{folder}") for folder in above):
+            continue  # it would lead out of here
+        os.makedirs(f"{root}/{above[-1] if above else ''}", exist_ok=True)
+        if not entries[name]:
+            os.makedirs(f"{root}/{name}", exist_ok=True)
+        elif not os.path.lexists(f"{root}/{name}"):
+            os.symlink(entries[name], f"{root}/{name}")
+    fd = os.open(root, os.O_RDONLY)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.chroot(root)
+            os.chdir("/")
+            os.write(writing, os.path.realpath(wanted or ".").encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        expected = answer.read().lstrip("/")
+    os.waitpid(child, 0)
+    try:
+        got = paths.real_in_root(fd, wanted)
+    except OSError as error:
+        assume(error.errno == errno.ELOOP)
+        return
+    finally:
+        os.close(fd)
+    assert got == expected
