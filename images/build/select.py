@@ -255,7 +255,7 @@ def _hidden(ignored: Ignore, path: str, is_folder: bool) -> bool:
 
 def _missing_hint(tree: Tree, path: str, real: str) -> str:
     if real != path:
-        return f"it is a link that leads to /{real} of the build context"
+        return f"a link leads to /{real}, and links stay in what is copied from"
     return _ignored_hint(tree) if tree.ignored(path) else ""
 
 
