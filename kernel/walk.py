@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_READABLE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _MANY = 100  # levels of folders: from here on a soft limit of 256 or 1024 descriptors may be near
 
 
@@ -27,9 +28,9 @@ class Visit:
     """One file or folder of a walk.
 
     ``path`` is relative to the walk's beginning. ``fd`` belongs to the walk: readable for a folder,
-    O_PATH for anything else (-1 if files are not opened). A folder comes twice, the second time
-    with ``leaving``, when all in it has been visited; ``skip`` set in between leaves its content
-    out, and then it does not come again.
+    O_PATH for anything else, if the walk is not asked for more or less (-1: not opened). A folder
+    comes twice, the second time with ``leaving``, when all in it has been visited; ``skip`` set in
+    between leaves its content out, and then it does not come again.
     """
 
     __slots__ = ("fd", "info", "leaving", "name", "path", "skip")
@@ -48,20 +49,25 @@ class Visit:
         return stat.S_ISDIR(self.info.st_mode)
 
 
-def walk(folder_fd: int, *, files: bool = True, kernel: bool = True) -> Iterator[Visit]:
+def walk(
+    folder_fd: int, *, files: bool = True, kernel: bool = True, readable: bool = False
+) -> Iterator[Visit]:
     """Everything below a folder, parents first, in the order of names; what vanishes is left out.
 
-    Without ``files`` only folders are opened. Without ``kernel`` the walk does not enter file
+    Without ``files`` only folders are opened. With ``readable`` regular files are opened for
+    reading, which is faster than doing so later: only where nobody puts devices in their place
+    meanwhile, for opening one acts. Without ``kernel`` the walk does not enter file
     systems that the kernel makes up (proc, sysfs, ...): such a folder is visited as if it were
     empty, and a single file of one not at all. OSError.
     """
     top = Visit("", "", folder_fd, os.fstat(folder_fd))
-    levels = [(top, iter(names_of(folder_fd)))]
+    list_folder = _entries_of if readable else _listed
+    levels = [(top, iter(list_folder(folder_fd)))]
     try:
         while levels:
             above, names = levels[-1]
-            name = next(names, None)
-            if name is None:
+            name, regular = next(names, ("", False))
+            if not name:
                 levels.pop()
                 if above is not top:
                     try:
@@ -70,7 +76,7 @@ def walk(folder_fd: int, *, files: bool = True, kernel: bool = True) -> Iterator
                     finally:
                         os.close(above.fd)
                 continue
-            one = _visit(above, name, files)
+            one = _visit(above, name, files, regular)
             if one is None:
                 continue
             try:
@@ -82,7 +88,7 @@ def walk(folder_fd: int, *, files: bool = True, kernel: bool = True) -> Iterator
                 if one.is_folder and not one.skip:
                     if len(levels) == _MANY:
                         _more_descriptors()
-                    levels.append((one, iter([] if made_up else names_of(one.fd))))
+                    levels.append((one, iter([] if made_up else list_folder(one.fd))))
             finally:
                 if levels[-1][0] is not one and one.fd >= 0:
                     os.close(one.fd)
@@ -99,25 +105,38 @@ def names_of(folder: int) -> list[str]:
         return []
 
 
-def _visit(above: Visit, name: str, files: bool) -> Visit | None:
+def _listed(folder: int) -> list[tuple[str, bool]]:
+    return [(name, False) for name in names_of(folder)]
+
+
+def _entries_of(folder: int) -> list[tuple[str, bool]]:
+    """What a folder holds, sorted, and of each whether it is said to be a regular file."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((one.name, one.is_file(follow_symlinks=False)) for one in entries)
+    except FileNotFoundError:
+        return []
+
+
+def _visit(above: Visit, name: str, files: bool, regular: bool) -> Visit | None:
     """Opens one name of a folder; None if it is gone, or changed while it was opened."""
     path = f"{above.path}/{name}" if above.path else name
     try:
-        return _opened(above.fd, name, path, files)
+        return _opened(above.fd, name, path, files, regular)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             return None
         raise
 
 
-def _opened(parent: int, name: str, path: str, files: bool) -> Visit:
+def _opened(parent: int, name: str, path: str, files: bool, regular: bool) -> Visit:
     if not files:
         info = os.stat(name, dir_fd=parent, follow_symlinks=False)
         if not stat.S_ISDIR(info.st_mode):
             return Visit(name, path, -1, info)
         fd = os.open(name, _FOLDER, dir_fd=parent)
         return Visit(name, path, fd, os.fstat(fd))
-    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=parent)
+    fd = os.open(name, _READABLE if regular else os.O_PATH | os.O_NOFOLLOW, dir_fd=parent)
     info = os.fstat(fd)
     if stat.S_ISDIR(info.st_mode):
         try:

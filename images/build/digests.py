@@ -10,7 +10,6 @@ import hashlib
 import os
 import stat
 
-from kernel.walk import reopen
 from overlay.unpacking import kept_xattr
 
 TYPE_CHECKING = False
@@ -39,7 +38,7 @@ class Digest:
         self._state.update(b"\0item %d " % is_folder + os.fsencode(name) + b"\0")
 
     def add(self, visits: Iterator[Visit], owners: bool) -> None:
-        """Files and folders of a walk; owners count or they do not."""
+        """Files, opened for reading, and folders of a walk; owners count or they do not."""
         for one in visits:
             if not one.leaving:
                 self._add(one, owners)
@@ -63,12 +62,8 @@ class Digest:
         elif kind in (stat.S_IFCHR, stat.S_IFBLK):
             self._state.update(b"%d\0" % info.st_rdev)
         elif kind == stat.S_IFREG:
-            fd = reopen(one.fd)
-            try:
-                self._attributes(fd)
-                self._content(fd, info.st_size)
-            finally:
-                os.close(fd)
+            self._attributes(one.fd)
+            self._content(one.fd, info.st_size)
         elif kind == stat.S_IFDIR:
             self._attributes(one.fd)
 

@@ -33,8 +33,8 @@ class Ignore:
         self._rules = [rule for text in patterns if (rule := _rule(text, where)) is not None]
         self._tests: list[tuple[bool, re.Pattern[str]]] | None = None
 
-    def __call__(self, path: str, is_folder: bool = False) -> bool:
-        """Whether a path, relative to the root, is ignored; for both kinds the rules are equal."""
+    def __call__(self, path: str) -> bool:
+        """Whether a file or folder, by its path relative to the root, is ignored."""
         if not self._rules:
             return False
         if self._tests is None:

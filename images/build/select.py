@@ -24,7 +24,7 @@ from images.build.globs import Glob, has_wildcards, unescaped
 from images.build.ignore import NOTHING, Ignore, clean
 from kernel.paths import open_real, real_in_root
 from kernel.record import Record
-from kernel.walk import Visit, names_of, walk
+from kernel.walk import Visit, names_of, reopen, walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,14 +55,17 @@ class Item(Record):
         flags = _FOLDER if self.is_folder else os.O_PATH | os.O_NOFOLLOW
         return open_real(self.tree.fd, self.path, flags)
 
-    def walk(self, folder: int) -> Iterator[Visit]:
+    def walk(self, folder: int, *, readable: bool = False) -> Iterator[Visit]:
         """What is meant of a folder, whose descriptor it gets, as :func:`kernel.walk.walk` does it.
 
         A folder which is there only for what is in it comes right before the first of that.
         """
+        below = f"{self.path}/" if self.path else ""
+        rules = [(self.tree.ignored, below), (self.exclude, "")]
+        rules = [rule for rule in rules if rule[0]]
         waiting: list[Visit] = []
         skipped: Visit | None = None  # a folder that came late, and whose content is not wanted
-        for one in walk(folder, kernel=False):
+        for one in walk(folder, kernel=False, readable=readable):
             if one.leaving:
                 if waiting and waiting[-1] is one:
                     waiting.pop()
@@ -71,7 +74,7 @@ class Item(Record):
                 elif skipped is None:
                     yield one
                 continue
-            answer = self._answer(one.path, one.is_folder)
+            answer = self._answer(rules, one.path, one.is_folder)
             if answer == _BELOW and skipped is None:
                 waiting.append(one)
             if answer == _NONE or (answer == _BELOW and not one.is_folder):
@@ -86,16 +89,15 @@ class Item(Record):
             if skipped is None:
                 yield one
 
-    def _answer(self, path: str, is_folder: bool) -> str:
+    def _answer(self, rules: list[tuple[Ignore, str]], path: str, is_folder: bool) -> str:
         """Whether all, only what is below, or nothing is meant of a path below this folder."""
         wanted = self.wanted
         answer = _ALL
         if wanted is not None and not wanted.covers(path):
             answer = _BELOW if is_folder and wanted.may_reach(path) else _NONE
-        own = f"{self.path}/{path}" if self.path else path
-        for ignored, name in ((self.tree.ignored, own), (self.exclude, path)):
-            if answer != _NONE and ignored and ignored(name, is_folder):
-                answer = _BELOW if is_folder and ignored.may_keep(name) else _NONE
+        for ignored, prefix in rules:
+            if answer != _NONE and ignored(prefix + path):
+                answer = _BELOW if is_folder and ignored.may_keep(prefix + path) else _NONE
         return answer
 
 
@@ -119,10 +121,9 @@ class Selection(Record):
                 fd = item.open()
                 try:
                     if item.is_folder:
-                        state.add(item.walk(fd), item.tree.owners)
+                        state.add(item.walk(fd, readable=True), item.tree.owners)
                     else:
-                        one = Visit(item.name, item.name, fd, os.fstat(fd))
-                        state.add(iter((one,)), item.tree.owners)
+                        state.add(_alone(item.name, fd), item.tree.owners)
                 finally:
                     os.close(fd)
             except OSError as error:
@@ -155,6 +156,19 @@ def select(
             f"cannot copy {shown}", "no file matches", _ignored_hint(tree) if tree.ignored else ""
         )
     return Selection(tuple(items), shown, parents)
+
+
+def _alone(name: str, fd: int) -> Iterator[Visit]:
+    """The visit of one file."""
+    info = os.fstat(fd)
+    if not stat.S_ISREG(info.st_mode):
+        yield Visit(name, name, fd, info)
+        return
+    readable = reopen(fd)
+    try:
+        yield Visit(name, name, readable, info)
+    finally:
+        os.close(readable)
 
 
 def _expand(tree: Tree, pattern: str, exclude: Ignore) -> Iterator[Item]:
@@ -250,7 +264,7 @@ def _expand_parents(tree: Tree, pattern: str, exclude: Ignore) -> Iterator[Item]
 
 
 def _hidden(ignored: Ignore, path: str, is_folder: bool) -> bool:
-    return ignored(path, is_folder) and not (is_folder and ignored.may_keep(path))
+    return ignored(path) and not (is_folder and ignored.may_keep(path))
 
 
 def _missing_hint(tree: Tree, path: str, real: str) -> str:
