@@ -1,7 +1,7 @@
 """Images and registries: pulling and pushing with this person's credentials and this host's rules.
 
-Plain HTTP, and TLS that nobody vouches for, are for loopback addresses and for the registries that
-the configuration calls insecure.
+Plain HTTP is for loopback addresses and for the registries that the configuration calls insecure;
+TLS that nobody vouches for only for the latter (:mod:`images.trust`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from engine import config
 from engine.errors import EngineError
 from images import references
 from images.errors import ImageError, ImageNotFound
+from overlay.errors import OverlayError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def image_for(
         tell(f"image {reference.familiar} is not here: pulling it")
     try:
         pulled = pull(home, reference, platform, told or (lambda *_what: None))
-    except ImageError as error:
+    except (ImageError, OverlayError) as error:
         raise EngineError(
             f"cannot pull image {reference.familiar}",
             str(error),

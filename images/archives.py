@@ -247,6 +247,4 @@ def open_source(path: str) -> IO[bytes]:
     try:
         return open(path, "rb")
     except OSError as error:
-        raise ImageError(
-            f"cannot read {path}", (error.strerror or "").lower(), path=path, exit_code=1
-        ) from None
+        raise ImageError(f"cannot read {path}", (error.strerror or "").lower(), path=path) from None

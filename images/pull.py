@@ -7,11 +7,9 @@ a later pull (images.blobs). Then all are unpacked and the image gets its name i
 
 from __future__ import annotations
 
-import time
-
-from images import config, manifests, platforms
+from images import config, manifests, parallel, platforms
 from images.errors import ImageError
-from images.registry import Broken, Registry
+from images.web import TRIES, Broken, pause
 from kernel.record import Record
 
 TYPE_CHECKING = False
@@ -22,13 +20,13 @@ if TYPE_CHECKING:
     from images.manifests import Descriptor, Manifest
     from images.platforms import Platform
     from images.references import Reference
+    from images.registry import Registry
     from images.store import Store
 
     # A layer's digest, what happens to it, bytes done, bytes in all.
     Told = Callable[[str, str, int, int], None]
 
 AT_ONCE = 3  # layers; as Docker
-_TRIES = 6
 
 
 class Pulled(Record):
@@ -133,16 +131,10 @@ def _fetch_all(
     adding: Adding, registry: Registry, repository: str, layers: list[Descriptor], told: Told
 ) -> None:
     """Fetches layers, several at once; the first failure ends all."""
-    if not layers:
-        return
-    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
-    stopped: list[bool] = []
-
-    def one(layer: Descriptor) -> None:
+    def one(layer: Descriptor, go_on: Callable[[], None]) -> None:
         def progress(done: int) -> None:
-            if stopped:
-                raise ImageError("the pull was stopped")
+            go_on()
             told(layer.digest, "fetching", done, layer.size)
 
         _fetch(adding, registry, repository, layer, progress)
@@ -150,18 +142,8 @@ def _fetch_all(
 
     for layer in layers:
         told(layer.digest, "waiting", 0, layer.size)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        running = [pool.submit(one, layer) for layer in layers]
-        try:
-            done, _ = wait(running, return_when=FIRST_EXCEPTION)
-        finally:
-            stopped += [True] if any(not own.done() or own.exception() for own in running) else []
-            for own in running:
-                own.cancel()
-    for own in done:
-        own.result()
-    for own in running:
-        own.result()
+    if layers:
+        parallel.each(layers, one, AT_ONCE)
 
 
 def _fetch(
@@ -171,17 +153,29 @@ def _fetch(
     one: Descriptor,
     progress: Callable[[int], None],
 ) -> None:
-    """One blob; a connection that breaks is opened again, from where it broke."""
-    for attempt in range(_TRIES):
+    """One blob; a connection that breaks is opened again, from where it broke.
+
+    What brings something is tried again as often as it takes; what brings nothing, a few times.
+    """
+    failures = furthest = 0
+
+    def heard(done: int) -> None:
+        nonlocal failures, furthest
+        if done > furthest:
+            failures, furthest = 0, done
+        progress(done)
+
+    while True:
         try:
             adding.fetch(
                 one.digest,
                 one.size,
                 lambda offset: registry.blob(repository, one.digest, offset),
-                progress,
+                heard,
             )
             return
         except Broken:
-            if attempt == _TRIES - 1:
+            failures += 1
+            if failures >= TRIES:
                 raise
-            time.sleep(0.2 * 2**attempt)
+            pause(failures)

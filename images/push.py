@@ -11,13 +11,15 @@ from __future__ import annotations
 import os
 import tempfile
 
-from images import compression, manifests
+from images import compression, manifests, parallel
 from images.errors import ImageError
 from images.manifests import Descriptor, Manifest
 from kernel.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from images.adding import Layer
     from images.pull import Told
     from images.references import Reference
@@ -70,20 +72,20 @@ def _send_all(
     store: Store, registry: Registry, reference: Reference, layers: list[Layer], told: Told
 ) -> tuple[Descriptor, ...]:
     """All layers, several at once; the database is asked and told by this thread alone."""
-    from concurrent.futures import ThreadPoolExecutor
-
     known = {layer.diff_id: store.seen(layer.diff_id, reference.domain) for layer in layers}
     unique = {layer.diff_id: layer for layer in layers}
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        running = {
-            diff_id: pool.submit(
-                _send, store, registry, reference.path, layer, known[diff_id], told
-            )
-            for diff_id, layer in unique.items()
-        }
-        sent = {diff_id: own.result() for diff_id, own in running.items()}
-    for diff_id, one in sent.items():
-        store.saw(diff_id, one.digest, one.size, reference)
+
+    def one(layer: Layer, go_on: Callable[[], None]) -> Descriptor:
+        def heard(digest: str, state: str, done: int, total: int) -> None:
+            go_on()
+            told(digest, state, done, total)
+
+        return _send(store, registry, reference.path, layer, known[layer.diff_id], heard)
+
+    made = parallel.each(unique.values(), one, AT_ONCE)
+    sent = dict(zip(unique, made, strict=True))
+    for diff_id, there in sent.items():
+        store.saw(diff_id, there.digest, there.size, reference)
     return tuple(sent[layer.diff_id] for layer in layers)
 
 
@@ -99,11 +101,11 @@ def _send(
     for digest, size, where in known:
         if where == repository and registry.has_blob(repository, digest):
             told(shown, "exists", size, size)
-            return Descriptor(digest, size, _media_type("gzip"))
+            return Descriptor(digest, size, _media_type(_kind(store, digest)))
     for digest, size, where in known:
         if where != repository and registry.mount_blob(repository, digest, where):
             told(shown, f"mounted from {where}", size, size)
-            return Descriptor(digest, size, _media_type("gzip"))
+            return Descriptor(digest, size, _media_type(_kind(store, digest)))
     path = store.blobs.path(layer.digest)
     kind = compression.kind_of(path)
     if kind in ("gzip", "zstd"):
@@ -128,5 +130,11 @@ def _upload(
     return Descriptor(digest, size, _media_type(kind))
 
 
+def _kind(store: Store, digest: str) -> str:
+    """The compression of an archive that a registry has: as it is kept here, else of our making."""
+    path = store.blobs.path(digest)
+    return compression.kind_of(path) if os.path.exists(path) else "gzip"
+
+
 def _media_type(kind: str) -> str:
-    return f"{manifests.OCI_LAYER}+{kind}"
+    return f"{manifests.OCI_LAYER}+{kind}" if kind else manifests.OCI_LAYER

@@ -60,7 +60,7 @@ def parse(text: str) -> Reference:
     tag = ""
     if colon > slash:
         name, tag = name[:colon], name[colon + 1 :]
-        if not _is_tag(tag):
+        if not is_tag(tag):
             raise _invalid(text, f"{tag!r} is not a tag: letters, digits, _ . - and at most 128")
     domain, path = _split_domain(name)
     if len(f"{domain}/{path}") > _NAME_MAX:
@@ -107,7 +107,8 @@ def _split_domain(name: str) -> tuple[str, str]:
     return first, rest
 
 
-def _is_tag(tag: str) -> bool:
+def is_tag(tag: str) -> bool:
+    """Whether a word can be a tag."""
     return 0 < len(tag) <= _TAG_MAX and tag[0] in _WORD and set(tag) <= _WORD | {".", "-"}
 
 

@@ -7,3 +7,5 @@ from kernel.errors import PyctrError
 
 class OverlayError(PyctrError):
     """A layer or a union could not be made, read or removed."""
+
+    exit_code = 1

@@ -13,6 +13,7 @@ import hypothesis
 import pytest
 
 from tests.registries import serve as serve
+from tests.scripted import scripted as scripted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

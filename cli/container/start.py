@@ -23,7 +23,7 @@ from cli.shared import (
 )
 from engine import attach, containers, create, events, home, reconcile, start, stop
 from engine.attach import Streams
-from kernel.errors import NotFound, PyctrError
+from kernel.errors import PyctrError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _made(here: Home, parsed: Parsed) -> Container:
         return create.create(
             here, request.request(parsed), warn, None if parsed.quiet else note, told
         )
-    except NotFound as error:
+    except PyctrError as error:  # whatever failed, there is no container whose code it could be
         error.exit_code = 125
         raise
 

@@ -61,7 +61,7 @@ def test_an_ambiguous_beginning_is_an_error_that_lists_the_containers(
             assert f"{identity[:12]} ({name})" in said.stderr, words
     for volumes_from in (prefix, f"{prefix}:ro"):
         command = ("create", "--volumes-from", volumes_from, "base", "true")
-        assert "is ambiguous" in pyctr(*command, code=1).stderr
+        assert "is ambiguous" in pyctr(*command, code=125).stderr
     assert "is ambiguous" in pyctr("inspect", prefix, code=1).stderr
     assert len(pyctr.out("ps", "-aq").split()) >= 2
 

@@ -1,0 +1,378 @@
+"""What may go wrong between a registry and us, and what we do about it."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from tests.scripted import Request, layer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import Pyctr
+    from tests.scripted import Scripted
+
+    Start = Callable[..., Scripted]
+
+
+def big(seed: int = 0, size: int = 3 << 20) -> bytes:
+    """A layer whose content cannot be compressed."""
+    import random
+
+    return layer(content=random.Random(seed).randbytes(size))
+
+
+def parts_of(pyctr: Pyctr) -> list[str]:
+    folder = f"{pyctr.root}/blobs/sha256"
+    return [name for name in os.listdir(folder) if name.startswith(".")]
+
+
+def test_a_redirect_is_followed_without_the_credentials(
+    pyctr: Pyctr, scripted: Start, home_dir: str
+) -> None:
+    registry, elsewhere = scripted(), scripted()
+    registry.image("team/app", "1", [big()])
+    elsewhere.content |= registry.content
+    os.mkdir(f"{home_dir}/docker-config")
+    with open(f"{home_dir}/docker-config/config.json", "w") as file:
+        json.dump({"auths": {registry.host: {"username": "ann", "password": "secret"}}}, file)
+
+    def act(request: Request) -> bool:
+        if "Authorization" not in request.headers:
+            request.answer(401, WWW_Authenticate='Basic realm="test"')
+        elif request.is_blob:
+            request.answer(307, Location=f"http://{elsewhere.host}{request.path}")
+        else:
+            return False
+        return True
+
+    registry.act = act
+    full = f"{registry.host}/team/app:1"
+    pyctr("pull", full)
+    assert len(elsewhere.asked) == 1 and "Authorization" not in elsewhere.asked[0][2]
+    assert "secret" not in json.dumps(elsewhere.asked)
+    assert registry.blobs()[0][1]["Authorization"].startswith("Basic ")
+
+
+def test_redirects_in_a_circle_end(pyctr: Pyctr, scripted: Start) -> None:
+    registry = scripted()
+
+    def act(request: Request) -> bool:
+        request.answer(307, Location=request.path + "x")
+        return True
+
+    registry.act = act
+    assert "too many redirects" in pyctr("pull", f"{registry.host}/x:1", code=1).stderr
+    assert len(registry.asked) < 20
+
+
+def test_a_broken_transfer_goes_on_where_it_broke(pyctr: Pyctr, scripted: Start) -> None:
+    registry = scripted()
+    content = big()
+    registry.image("app", "1", [content])
+    third = len(content) // 3
+
+    def act(request: Request) -> bool:
+        if not request.is_blob or len(registry.blobs()) > 2:
+            return False
+        request.cut_off(third)
+        return True
+
+    registry.act = act
+    pyctr("pull", f"{registry.host}/app:1")
+    ranges = [headers.get("Range", "") for _, headers in registry.blobs()]
+    assert ranges == ["", f"bytes={third}-", f"bytes={2 * third}-"]
+    assert parts_of(pyctr) == []
+
+
+def test_a_registry_without_ranges_is_read_from_the_beginning(
+    pyctr: Pyctr, scripted: Start
+) -> None:
+    registry = scripted()
+    content = big()
+    registry.image("app", "1", [content])
+
+    def act(request: Request) -> bool:
+        if not request.is_blob:
+            return False
+        if len(registry.blobs()) == 1:
+            request.cut_off(len(content) // 2)
+        else:
+            request.answer(200, content)
+        return True
+
+    registry.act = act
+    pyctr("pull", f"{registry.host}/app:1")
+    assert len(registry.blobs()) == 2
+
+
+def test_a_killed_pull_goes_on_where_it_stopped(pyctr: Pyctr, scripted: Start) -> None:
+    registry = scripted()
+    content = big()
+    registry.image("app", "1", [content])
+    half, arrived = len(content) // 2, threading.Event()
+
+    def act(request: Request) -> bool:
+        if not request.is_blob:
+            return False
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(content)))
+        request.end_headers()
+        request.wfile.write(content[:half])
+        request.wfile.flush()
+        arrived.wait(60)
+        request.close_connection = True
+        return True
+
+    registry.act = act
+    full = f"{registry.host}/app:1"
+    pulling = subprocess.Popen(pyctr.argv("pull", full), stdout=subprocess.DEVNULL)
+    part = f"{pyctr.root}/blobs/sha256/.part-"
+    deadline = time.monotonic() + 60
+    kept = 0
+    while kept < 1 << 20 and time.monotonic() < deadline:
+        sizes = [os.path.getsize(f"{pyctr.root}/blobs/sha256/{name}") for name in _listed(pyctr)]
+        kept = max(sizes, default=0)
+        time.sleep(0.01)
+    pulling.send_signal(signal.SIGKILL)
+    assert pulling.wait() == -9 and kept >= 1 << 20, part
+    arrived.set()
+    assert pyctr.out("images", "-q") == ""
+    registry.act = None
+    pyctr("pull", "-q", full)
+    went_on = registry.blobs()[-1][1]["Range"]
+    assert int(went_on.removeprefix("bytes=").rstrip("-")) >= kept
+    assert parts_of(pyctr) == []
+
+
+def _listed(pyctr: Pyctr) -> list[str]:
+    folder = f"{pyctr.root}/blobs/sha256"
+    if not os.path.isdir(folder):
+        return []
+    return [name for name in os.listdir(folder) if name.startswith(".part-")]
+
+
+def test_two_pulls_at_once_share_the_work(pyctr: Pyctr, scripted: Start) -> None:
+    registry = scripted()
+    registry.image("app", "1", [big(1), big(2)])
+    both = threading.Event()
+
+    def act(request: Request) -> bool:
+        if request.path.endswith("/manifests/1"):
+            if sum(path.endswith("/manifests/1") for _, path, _ in registry.asked) == 2:
+                both.set()
+        elif request.is_blob:
+            assert both.wait(60)  # nobody has a layer before both want it
+        return False
+
+    registry.act = act
+    argv = pyctr.argv("pull", "-q", f"{registry.host}/app:1")
+    pulls = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [pull.communicate(timeout=120)[0] for pull in pulls]
+    assert [pull.returncode for pull in pulls] == [0, 0]
+    assert said == [f"{registry.host}/app:1\n"] * 2
+    paths = [path for path, _ in registry.blobs()]
+    assert len(paths) == len(set(paths)) == 2
+    assert parts_of(pyctr) == []
+
+
+def test_what_fails_for_a_moment_is_tried_again(pyctr: Pyctr, scripted: Start) -> None:
+    registry = scripted()
+    registry.image("app", "1", [big()])
+    states = {"manifests": [503, 500], "blobs": [502, 429]}
+
+    def act(request: Request) -> bool:
+        kind = request.path.split("/")[-2]
+        if not states.get(kind) or (kind == "blobs" and not request.is_blob):
+            return False
+        request.answer(states[kind].pop(0), b"not now")
+        return True
+
+    registry.act = act
+    pyctr("pull", f"{registry.host}/app:1")
+    assert states == {"manifests": [], "blobs": []}
+
+
+def test_a_registry_says_how_long_to_wait(pyctr: Pyctr, scripted: Start) -> None:
+    registry = scripted()
+    registry.image("app", "1", [big()])
+    moments: list[float] = []
+
+    def act(request: Request) -> bool:
+        if "/manifests/" not in request.path:
+            return False
+        moments.append(time.time())
+        if len(moments) == 1:
+            request.answer(429, Retry_After="2")
+        elif len(moments) == 2:  # a date has no fractions: this is two or three seconds
+            request.answer(503, Retry_After=email.utils.formatdate(int(time.time()) + 3))
+        else:
+            return False
+        return True
+
+    registry.act = act
+    pyctr("pull", "-q", f"{registry.host}/app:1")
+    assert moments[1] - moments[0] >= 2 and moments[2] - moments[1] >= 1.9
+
+
+def test_who_asks_to_wait_too_long_is_told_to_the_person(pyctr: Pyctr, scripted: Start) -> None:
+    registry = scripted()
+
+    def act(request: Request) -> bool:
+        said = b'{"errors": [{"code": "TOOMANYREQUESTS", "message": "pull rate limit"}]}'
+        request.answer(429, said, Retry_After="3600")
+        return True
+
+    registry.act = act
+    failed = pyctr("pull", f"{registry.host}/app:1", code=1).stderr
+    assert "asks to wait: pull rate limit" in failed and "try again in 3600 seconds" in failed
+    # The first request of all is the one that finds out whether there is TLS.
+    assert len([path for _, path, _ in registry.asked if "manifests" in path]) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "said"),
+    [
+        (404, "unknown here", "no such image"),
+        (401, "", "access is denied without a login"),
+        (403, "not yours", "not yours"),
+        (400, "odd \x1b[31m", "400 odd  [31m"),
+        (500, "out of order", "500 out of order"),
+    ],
+)
+def test_what_a_registry_refuses_is_told(
+    pyctr: Pyctr, scripted: Start, status: int, message: str, said: str
+) -> None:
+    registry = scripted()
+
+    def act(request: Request) -> bool:
+        request.answer(status, json.dumps({"errors": [{"message": message}]}).encode())
+        return True
+
+    registry.act = act
+    failed = pyctr("pull", f"{registry.host}/app:1", code=1)
+    assert said in failed.stderr and "\x1b" not in failed.stderr
+    assert pyctr("run", f"{registry.host}/app:1", code=125).returncode == 125
+
+
+def test_no_network_is_told(pyctr: Pyctr, scripted: Start) -> None:
+    registry = scripted()
+    registry.end()
+    failed = pyctr("pull", f"{registry.host}/app:1", code=1).stderr
+    assert "cannot be reached" in failed and "refused" in failed.lower()
+    failed = pyctr("pull", "no-such-host.invalid/app:1", code=1).stderr
+    assert "its name is not known: is there a network?" in failed
+
+
+def test_another_layer_than_promised_is_refused_and_not_kept(pyctr: Pyctr, scripted: Start) -> None:
+    registry = scripted()
+    good, bad = big(1), big(2)
+    registry.image("app", "1", [good, bad])
+
+    def act(request: Request) -> bool:
+        if not request.is_blob or registry.content[request.path][0] != bad:
+            return False
+        request.answer(200, bad[:-1] + bytes([bad[-1] ^ 1]))
+        return True
+
+    registry.act = act
+    failed = pyctr("pull", f"{registry.host}/app:1", code=1)
+    assert "content is not what was promised" in failed.stderr
+    assert pyctr.out("images", "-q") == ""
+    assert os.listdir(f"{pyctr.root}/layers") == []
+    kept = os.listdir(f"{pyctr.root}/blobs/sha256")
+    assert all(os.path.getsize(f"{pyctr.root}/blobs/sha256/{one}") != len(bad) for one in kept)
+
+
+def test_another_manifest_than_asked_for_is_refused(pyctr: Pyctr, scripted: Start) -> None:
+    registry = scripted()
+    digest = registry.image("app", "1", [big()])
+    registry.content[f"/v2/app/manifests/{digest}"] = registry.content["/v2/"]
+    failed = pyctr("pull", f"{registry.host}/app@{digest}", code=1).stderr
+    assert "sent another manifest" in failed
+
+
+def test_endless_answers_are_not_read(pyctr: Pyctr, scripted: Start) -> None:
+    registry = scripted()
+    sent: list[int] = []
+
+    def act(request: Request) -> bool:
+        if "/manifests/" not in request.path:
+            return False
+        request.send_response(200)
+        request.end_headers()
+        try:
+            while True:
+                request.wfile.write(bytes(1 << 20))
+                sent.append(1)
+        except OSError:
+            request.close_connection = True
+        return True
+
+    registry.act = act
+    failed = pyctr("pull", f"{registry.host}/app:1", code=1).stderr
+    assert "it sent more than" in failed and len(sent) < 100
+
+
+def test_an_index_gives_the_image_of_this_machine_or_of_the_platform_asked_for(
+    pyctr: Pyctr, scripted: Start
+) -> None:
+    registry = scripted()
+    mine = registry.image("app", "mine", [layer(which=b"amd64")])
+    other = registry.image("app", "other", [layer(which=b"s390x")], architecture="s390x")
+    entries = [
+        (other, {"os": "linux", "architecture": "s390x"}),
+        (mine, {"os": "unknown", "architecture": "unknown"}),  # as attestations have it
+        (mine, {"os": "linux", "architecture": "amd64"}),
+    ]
+    index = registry.index("app", "1", entries)
+    full = f"{registry.host}/app:1"
+    said = pyctr.out("pull", full)
+    assert f"Digest: {index}" in said
+    template = "{{.Os}}/{{.Architecture}} {{json .RepoDigests}}"
+    shown = pyctr.out("image", "inspect", "--format", template, full)
+    assert shown == f'linux/amd64 ["{registry.host}/app@{index}"]'
+    pyctr("pull", "--platform", "linux/s390x", full)
+    assert pyctr.out("image", "inspect", "--format", template, full).startswith("linux/s390x")
+    failed = pyctr("pull", "--platform", "linux/riscv64", full, code=1).stderr
+    assert "nothing for linux/riscv64" in failed and "linux/s390x, linux/amd64" in failed
+    failed = pyctr("pull", "--platform", "linux/s390x", f"{registry.host}/app:mine", code=1).stderr
+    assert "it is made for linux/amd64" in failed
+    failed = pyctr("pull", "--platform", "linux/", full, code=125).stderr
+    assert "linux/amd64" in failed
+
+
+def test_plain_progress_has_a_line_for_each_state(pyctr: Pyctr, scripted: Start) -> None:
+    registry = scripted()
+    content = big()
+    registry.image("app", "1", [content])
+    [path] = [path for path, (own, _) in registry.content.items() if own == content]
+    short = path.rpartition(":")[2][:12]
+    full = f"{registry.host}/app:1"
+    lines = pyctr.out("pull", full).splitlines()
+    assert lines[:4] == [
+        "1: Pulling from app",
+        f"{short}: Pulling fs layer",
+        f"{short}: Download complete",
+        f"{short}: Pull complete",
+    ]
+    assert f"{short}: Already exists" in pyctr.out("pull", full)
+    assert pyctr.out("pull", "--quiet", full) == full
+
+
+def test_tags_that_are_none_are_refused(pyctr: Pyctr, scripted: Start) -> None:
+    registry = scripted()
+    tags = json.dumps({"name": "app", "tags": ["good", "bad tag\n"]}).encode()
+    registry.content["/v2/app/tags/list"] = tags, "application/json"
+    failed = pyctr("pull", "--all-tags", f"{registry.host}/app", code=1).stderr
+    assert "names what is no tag" in failed
+    assert pyctr.out("images", "-q") == ""
