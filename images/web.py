@@ -186,7 +186,7 @@ class Web:
                 )
                 probe.close()
             except urllib3.exceptions.HTTPError as error:
-                if isinstance(_reason(error), ssl.SSLCertVerificationError):
+                if _speaks_tls(_reason(error)):
                     raise self._unreachable(error) from None
                 self._base = f"http://{host}"
                 return self._base
@@ -276,6 +276,12 @@ class Web:
                 f"the registry {self.host} is not trusted", reason.verify_message,
                 f"put its CA into {trust.FOLDERS[0]}/{self.host}/ca.crt",
             )  # fmt: skip
+        if isinstance(reason, ssl.SSLError) and _speaks_tls(reason):
+            return RegistryError(
+                f"the registry {self.host} refused", reason.reason.lower().replace("_", " "),
+                f"a certificate for it belongs into {trust.FOLDERS[0]}/{self.host}/client.cert,"
+                " its key into client.key",
+            )  # fmt: skip
         if isinstance(reason, ssl.SSLError) and "WRONG_VERSION" in str(reason):
             return RegistryError(
                 f"the registry {self.host} speaks no TLS", "only plain HTTP",
@@ -311,6 +317,13 @@ def _reason(error: Exception) -> Exception:
         if inner is None:
             return seen
         seen = inner
+
+
+def _speaks_tls(reason: Exception) -> bool:
+    """Whether an error came out of a conversation in TLS: of its certificate, or an alert."""
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return True
+    return isinstance(reason, ssl.SSLError) and "ALERT" in (reason.reason or "")
 
 
 def _retry_after(response: Response) -> float:
