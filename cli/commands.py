@@ -92,9 +92,10 @@ _MODULES = {
         "prune": "prune",
     },
     "image": {
+        "archives": "import load save",
         "history": "history",
+        "listing": "ls",
         "prune": "prune",
-        "saving": "save",
         "transfer": "pull push",
     },
     "system": {
@@ -140,6 +141,7 @@ SHORT: dict[str, tuple[str, str]] = {
 # Commands that Docker has: whoever types them is told why pyctr does not.
 REFUSED: dict[str, str] = {
     "container port": "pyctr cannot publish ports yet",
+    "search": "only Docker Hub answers searches, and pyctr has no favourite registry",
 }
 
 _SYNONYMS = {"list": "ls", "ps": "ls", "remove": "rm"}
@@ -161,7 +163,8 @@ def refusal(words: list[str]) -> tuple[str, str]:
     """(the command of Docker's that the words mean, why pyctr does not have it), else two ""."""
     for name, why in REFUSED.items():
         noun, _, verb = name.partition(" ")
-        if words[:2] == [noun, verb] or (noun == "container" and words[:1] == [verb]):
+        short = verb if noun == "container" else name
+        if words[:2] == [noun, verb] or words[:1] == [short]:
             return name, why
     return "", ""
 

@@ -7,7 +7,7 @@ import time
 from cli import output
 from cli.container import listing
 from cli.errors import UsageError
-from cli.image import row as image_row
+from cli.listing import row as image_row
 from cli.options import Command, Parsed, option
 from cli.shared import FORMAT
 from cli.templates import Row

@@ -79,6 +79,31 @@ def pattern(key: str, wanted: str) -> Callable[[str], bool]:
     return lambda text: compiled.search(text) is not None
 
 
+def path_pattern(key: str, wanted: str) -> Callable[[str], bool]:
+    """Whether a text is what a pattern of Go's path.Match says: ``*`` and ``?`` stop at a slash."""
+    import re
+
+    made, rest = "", wanted
+    while rest:
+        char, rest = rest[0], rest[1:]
+        if char == "[":
+            inside, closed, after = rest.partition("]")
+            if not closed or not inside.strip("^"):
+                raise UsageError(f"invalid filter {key}={wanted}", "a bracket is not closed")
+            negated = "^" if inside.startswith("^") else ""
+            letters = re.escape(inside.removeprefix("^")).replace("\\-", "-")
+            made, rest = f"{made}(?!/)[{negated}{letters}]", after
+        elif char == "\\" and rest:
+            made, rest = made + re.escape(rest[0]), rest[1:]
+        else:
+            made += {"*": "[^/]*", "?": "[^/]"}.get(char, re.escape(char))
+    try:
+        compiled = re.compile(made)
+    except re.error as error:
+        raise UsageError(f"invalid filter {key}={wanted}", str(error)) from None
+    return lambda text: compiled.fullmatch(text) is not None
+
+
 def pruning(
     pairs: list[tuple[str, str]],
     labels: Callable[[Any], Mapping[str, str]],
@@ -93,12 +118,13 @@ def pruning(
     if created is not None:
         if len(until) > 1:
             raise UsageError("the filter until can be given once", "the moments would contradict")
-        before = _moment(until[0]) if until else 0.0
+        before = moment(until[0]) if until else 0.0
         tests["until"] = lambda one, _wanted: created(one) < before
     return combined(pairs, tests)
 
 
-def _moment(text: str) -> float:
+def moment(text: str) -> float:
+    """The unix time that ``until`` means."""
     from cli import moments
 
     try:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from cli import moments, output
-from cli.options import Command, Parsed, option, refused, value
+from cli.options import Command, Parsed, option, value
+from cli.shared import PLATFORM
 from engine import home
 from kernel import units
 
@@ -27,6 +28,10 @@ _PLACES = 45
 def _history(parsed: Parsed) -> int:
     here = home.find()
     image = here.images.resolve(parsed.words[0])
+    if parsed.platform:
+        from images import platforms
+
+        platforms.require(image.config, parsed.platform)
     sizes = iter([layer.size for layer in here.images.layers(image.id)])
     steps = image.config.raw.get("history")
     made = [
@@ -73,7 +78,7 @@ COMMANDS: tuple[Command, ...] = (
             option("-H --human", "Sizes and dates for people; =false for programs", default=True),
             option("--no-trunc", "Nothing is shortened"),
             option("-q --quiet", "Only ids"),
-            refused("--platform", "an image here is of one platform"),
+            PLATFORM,
         ),
         at_least=1,
         at_most=1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from cli.creation.readers import seconds
+from cli.creation.readers import platform, seconds
 from cli.errors import UsageError
 from cli.main import tell
 from cli.options import option, several, value
@@ -88,6 +88,11 @@ FORMAT = value("--format", "TEMPLATE", "A Go template, or json")
 FILTER = several(
     "-f --filter", "KEY=VALUE", "Show only what fits; may be given many times", read=filter_pair
 )
+
+PLATFORM = value(
+    "--platform", "SYSTEM/ARCHITECTURE", "An error unless the image is for this platform",
+    read=platform, default="",
+)  # fmt: skip
 
 SIGNAL = value(
     "-s --signal", "SIGNAL", "Instead of the signal that it was made with", read=signals.number

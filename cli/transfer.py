@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from cli.creation import readers
 from cli.errors import UsageError
 from cli.layers import Layers
-from cli.options import Command, Parsed, option, refused, value
+from cli.options import Command, Parsed, option, refused
+from cli.shared import PLATFORM
 from engine import home, registries
 from images import references
 
@@ -22,8 +22,7 @@ def _pull(parsed: Parsed) -> int:
     (word,) = parsed.words
     reference = references.parse(word)
     if parsed.all_tags:
-        if reference.digest or ":" in word.rpartition("/")[2]:
-            raise UsageError("tag can't be used with --all-tags/-a", exit_code=1)
+        _no_tag(word, reference)
         wanted = [
             reference.replace(tag=tag)
             for tag in registries.registry(reference.domain).tags(reference.path)
@@ -54,16 +53,38 @@ def _push(parsed: Parsed) -> int:
     here = home.find()
     (word,) = parsed.words
     reference = references.parse(word)
+    bare = ":" not in word.rpartition("/")[2]
+    wanted = [reference]
+    if parsed.all_tags:
+        _no_tag(word, reference)
+        listed = [one.reference for one in here.images.listing() if one.reference]
+        wanted = [one for one in listed if one.repository == reference.repository]
+        if not wanted:
+            raise here.images.missing(reference.repository)
     if not parsed.quiet:
-        if reference.tag == "latest" and ":" not in word.rpartition("/")[2]:
+        if bare and not parsed.all_tags and not reference.digest:
             print("Using default tag: latest")
         print(f"The push refers to repository [{reference.domain}/{reference.path}]")
+    for one in wanted:
+        _push_one(here, one, parsed)
+    return 0
+
+
+def _no_tag(word: str, reference: Reference) -> None:
+    if reference.digest or ":" in word.rpartition("/")[2]:
+        raise UsageError("tag can't be used with --all-tags/-a", exit_code=1)
+
+
+def _push_one(here: Home, reference: Reference, parsed: Parsed) -> None:
+    if parsed.platform:
+        from images import platforms
+
+        platforms.require(here.images.resolve(reference.familiar).config, parsed.platform)
     pushed = registries.push(here, reference, Layers(sys.stdout, "push", quiet=parsed.quiet))
     if parsed.quiet:
         print(reference)
     else:
         print(f"{reference.tag}: digest: sha256:{pushed.digest} size: {pushed.size}")
-    return 0
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -74,8 +95,7 @@ COMMANDS: tuple[Command, ...] = (
         _pull,
         (
             option("-a --all-tags", "All tags of the repository"),
-            value("--platform", "SYSTEM/ARCHITECTURE", "The image for this platform, where there"
-                  " are several", read=readers.platform, default=""),
+            PLATFORM.replace(help="The image for this platform, where there are several"),
             option("-q --quiet", "Only the name in the end"),
             refused("--disable-content-trust", "nothing is ever signed or verified"),
         ),
@@ -92,8 +112,8 @@ COMMANDS: tuple[Command, ...] = (
         _push,
         (
             option("-q --quiet", "Only the name in the end"),
-            refused("-a --all-tags", "name each tag"),
-            refused("--platform", "an image here is of one platform"),
+            option("-a --all-tags", "All tags of the repository that are here"),
+            PLATFORM,
             refused("--disable-content-trust", "nothing is ever signed or verified"),
         ),
         at_least=1,

@@ -186,15 +186,31 @@ def image(home: Home, one: Image) -> dict[str, Any]:
         "Id": f"sha256:{one.id}",
         "RepoTags": [name.familiar for name in names],
         "RepoDigests": [f"{repository.familiar}@sha256:{digest}" for repository, digest in digests],
+        "Comment": _comment(one),
         "Created": one.config.created,
         "Author": one.config.raw.get("author") or "",
         "Architecture": one.config.architecture,
+        **({"Variant": one.config.raw["variant"]} if one.config.raw.get("variant") else {}),
         "Os": one.config.raw.get("os") or "linux",
         "Size": home.images.size(one.id),
-        "Config": one.config.raw.get("config") or {},
+        "Config": {**_NO_CONFIG, **(one.config.raw.get("config") or {})},
         "RootFS": {"Type": "layers", "Layers": [f"sha256:{d}" for d in one.config.diff_ids]},
         "GraphDriver": {"Name": "overlay", "Data": {"LowerDir": ":".join(lower)}},
     }
+
+
+# What of a configuration is there for templates even if the image says nothing.
+_NO_CONFIG: dict[str, Any] = {
+    "User": "", "Env": None, "Cmd": None, "Entrypoint": None, "WorkingDir": "", "Labels": None,
+    "Volumes": None, "ExposedPorts": None, "OnBuild": None, "StopSignal": "",
+}  # fmt: skip
+
+
+def _comment(one: Image) -> str:
+    """That of the newest step, as `commit -m` gave it."""
+    steps = one.config.raw.get("history")
+    last = steps[-1] if isinstance(steps, list) and steps else {}
+    return str(last.get("comment") or "") if isinstance(last, dict) else ""
 
 
 def volume(home: Home, one: Volume) -> dict[str, Any]:

@@ -8,11 +8,12 @@ Source: OCI image specification, image-layout.md, image-index.md, manifest.md.
 
 from __future__ import annotations
 
+import json
 import os
 import posixpath
 import time
 
-from images import compression, config, instructions, references
+from images import compression, config, instructions, manifests, platforms, references
 from images.errors import ImageError
 
 TYPE_CHECKING = False
@@ -37,12 +38,20 @@ def import_root(
     name: Reference | None,
     changes: Iterable[str] = (),
     message: str = "",
+    platform: str = "",
 ) -> str:
-    """Makes an image of one layer from a tar of a root file system; returns its id."""
+    """Makes an image of one layer from a tar of a root file system; returns its id.
+
+    ``platform`` is what it is for, "" for this machine.
+    """
     wanted = instructions.apply({}, changes)
     with store.adding() as adding:
         layers = adding.layers([(adding.keep(stream), "")])
         raw = config.new([layers[0].diff_id], now(), wanted, message or "imported")
+        if platform:
+            meant = platforms.parse(platform)
+            raw |= {"os": meant.system, "architecture": meant.architecture}
+            raw |= {"variant": meant.variant} if meant.variant else {}
         return adding.image(raw, layers, [name] if name else [], "import")
 
 
@@ -51,8 +60,11 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def load(store: Store, stream: IO[bytes]) -> list[tuple[str, list[Reference]]]:
+def load(store: Store, stream: IO[bytes], platform: str = "") -> list[tuple[str, list[Reference]]]:
     """Adds all images of an archive; returns (id, names) of each.
+
+    Of an index that is the image for ``platform``, for this machine if "". ImageError if what is
+    there is for another platform than the one that was named.
 
     The archive is read once, from front to back, so that it may be a pipe: what is large goes
     under its digest at once, and the manifests say in the end what it was.
@@ -62,7 +74,7 @@ def load(store: Store, stream: IO[bytes]) -> list[tuple[str, list[Reference]]]:
             members = _Members(adding, compression.opened(stream))
         except compression.damaged() as error:
             raise ImageError("the image archive is damaged", str(error)) from None
-        return _load_all(adding, members)
+        return _load_all(adding, members, platform)
 
 
 class _Members:
@@ -128,14 +140,16 @@ class _Members:
         return self._adding.blobs.read(digest)
 
 
-def _load_all(adding: Adding, members: _Members) -> list[tuple[str, list[Reference]]]:
+def _load_all(
+    adding: Adding, members: _Members, platform: str
+) -> list[tuple[str, list[Reference]]]:
     if "manifest.json" in members:
-        entries = _json(members, "manifest.json")
-        return [_load_docker(adding, members, entry) for entry in _list(entries, "manifest.json")]
+        entries = _list(_json(members, "manifest.json"), "manifest.json")
+        return [_load_docker(adding, members, entry, platform) for entry in entries]
     if "index.json" in members:
         index = _json(members, "index.json")
         return [
-            _load_oci(adding, members, entry)
+            _load_oci(adding, members, entry, platform)
             for entry in _list(_dict(index, "index.json").get("manifests"), "manifests")
         ]
     raise ImageError(
@@ -145,21 +159,27 @@ def _load_all(adding: Adding, members: _Members) -> list[tuple[str, list[Referen
     )
 
 
-def _load_docker(adding: Adding, members: _Members, entry: Any) -> tuple[str, list[Reference]]:
+def _load_docker(
+    adding: Adding, members: _Members, entry: Any, platform: str
+) -> tuple[str, list[Reference]]:
     entry = _dict(entry, "manifest.json")
     names = [references.parse(str(name)) for name in entry.get("RepoTags") or []]
     content = members.read(str(entry.get("Config")))
+    _require(content, platform)
     layers = [members.digest(str(name)) for name in _list(entry.get("Layers"), "Layers")]
     return _add(adding, content, layers, names), names
 
 
-def _load_oci(adding: Adding, members: _Members, entry: Any) -> tuple[str, list[Reference]]:
+def _load_oci(
+    adding: Adding, members: _Members, entry: Any, platform: str
+) -> tuple[str, list[Reference]]:
     entry = _dict(entry, "index.json")
     annotations = _dict(entry.get("annotations") or {}, "annotations")
     written = next((annotations[key] for key in _NAME_ANNOTATIONS if key in annotations), "")
-    names = [references.parse(str(written))] if written else []
-    manifest = _for_this_host(members, _verified(members, entry))
+    names = _names(str(written))
+    manifest = _for_platform(members, _verified(members, entry), platform)
     content = _blob(members, manifest.get("config"))
+    _require(content, platform)
     layers = []
     for descriptor in _list(manifest.get("layers"), "layers"):
         name = _member(descriptor)
@@ -180,21 +200,30 @@ def _add(adding: Adding, content: bytes, digests: list[str], names: list[Referen
     return adding.image(content, layers, names, "load")
 
 
-def _for_this_host(members: _Members, manifest: dict[str, Any]) -> dict[str, Any]:
-    """The manifest itself, or the one of an index that fits this machine."""
+def _names(written: str) -> list[Reference]:
+    """The name of an image in a layout, whose annotation may be anything: a tag, for example."""
+    try:
+        return [references.parse(written)] if written else []
+    except ImageError:
+        return []
+
+
+def _require(content: bytes, platform: str) -> None:
+    if platform:
+        platforms.require(config.parse(content), platform)
+
+
+def _for_platform(members: _Members, manifest: dict[str, Any], platform: str) -> dict[str, Any]:
+    """The manifest itself, or the one of an index that fits a platform."""
     if "manifests" not in manifest:
         return manifest
-    wanted = config.host_architecture()
-    for entry in _list(manifest["manifests"], "manifests"):
-        platform = _dict(_dict(entry, "manifests").get("platform") or {}, "platform")
-        if platform.get("os") == "linux" and platform.get("architecture") == wanted:
-            return _verified(members, entry)
-    raise ImageError("the image does not fit this machine", f"it has nothing for linux/{wanted}")
+    index = manifests.parse(json.dumps(manifest).encode())
+    assert isinstance(index, manifests.Index)
+    found = manifests.select(index, platforms.parse(platform or "linux"))
+    return _verified(members, manifests.described(found))
 
 
 def _verified(members: _Members, descriptor: Any) -> dict[str, Any]:
-    import json
-
     try:
         return _dict(json.loads(_blob(members, descriptor)), "manifest")
     except (ValueError, RecursionError) as error:
@@ -220,8 +249,6 @@ def _member(descriptor: Any) -> str:
 
 
 def _json(members: _Members, name: str) -> Any:
-    import json
-
     try:
         return json.loads(members.read(name))
     except (ValueError, RecursionError) as error:

@@ -6,6 +6,7 @@ Source: OCI image index specification, "platform"; the usual other spellings of 
 from __future__ import annotations
 
 from images.config import host_architecture
+from images.errors import ImageError
 from kernel.record import Record
 
 TYPE_CHECKING = False
@@ -61,6 +62,12 @@ def of(config: ImageConfig) -> Platform:
     return made(
         str(system or "linux"), config.architecture or host_architecture(), str(variant or "")
     )
+
+
+def require(config: ImageConfig, wanted: str) -> None:
+    """An image is of one platform: ImageError if that is not the wanted one."""
+    if of(config) != parse(wanted):
+        raise ImageError(f"the image has nothing for {wanted}", f"it is made for {of(config)}")
 
 
 def made(system: str, word: str, variant: str) -> Platform:

@@ -80,10 +80,8 @@ def _for_platform(
 
 def _check(parsed: config.ImageConfig, platform: Platform | None) -> None:
     """An image of one platform must be of the one that was asked for by name."""
-    if platform is not None and platforms.of(parsed) != platform:
-        raise ImageError(
-            f"the image has nothing for {platform}", f"it is made for {platforms.of(parsed)}"
-        )
+    if platform is not None:
+        platforms.require(parsed, str(platform))
 
 
 def _config(adding: Adding, registry: Registry, repository: str, one: Descriptor) -> bytes:

@@ -165,6 +165,10 @@ class Store:
         """The id of an image that is there, "" if none is meant; makes nothing."""
         return self._by_name(text) or self._by_id(text)
 
+    def is_id(self, text: str) -> bool:
+        """Whether a word means an image by its id and not by a name."""
+        return not self._by_name(text) and bool(self._by_id(text))
+
     def descendants(self, text: str) -> frozenset[str]:
         """Ids of the image that is meant and of all that stand on its layers; none if unknown."""
         ancestor = self.lookup(text)
