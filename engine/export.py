@@ -1,4 +1,8 @@
-"""A container's file system as one tar stream, as `image import` takes it, without volumes."""
+"""A container's file system as one tar stream, as `image import` takes it, without volumes.
+
+The order is that of names, and with SOURCE_DATE_EPOCH no file is younger than that: the same files
+give the same archive.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import os
 
 from engine import events, skeleton
 from engine.still import Still
+from images import clock
 from overlay import packing, view
 
 TYPE_CHECKING = False
@@ -25,7 +30,7 @@ def export(home: Home, container: Container, out: IO[bytes]) -> None:
         root = view.opened(stack, f"{folder}/rootfs")
         readable = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=root)
         try:
-            packing.pack(readable, out)
+            packing.pack(readable, out, clock.epoch())
         finally:
             os.close(readable)
             os.close(root)

@@ -11,9 +11,8 @@ from __future__ import annotations
 import json
 import os
 import posixpath
-import time
 
-from images import compression, config, instructions, manifests, platforms, references
+from images import clock, compression, config, instructions, manifests, platforms, references
 from images.errors import ImageError
 
 TYPE_CHECKING = False
@@ -47,17 +46,12 @@ def import_root(
     wanted = instructions.apply({}, changes)
     with store.adding() as adding:
         layers = adding.layers([(adding.keep(stream), "")])
-        raw = config.new([layers[0].diff_id], now(), wanted, message or "imported")
+        raw = config.new([layers[0].diff_id], clock.now(), wanted, message or "imported")
         if platform:
             meant = platforms.parse(platform)
             raw |= {"os": meant.system, "architecture": meant.architecture}
             raw |= {"variant": meant.variant} if meant.variant else {}
         return adding.image(raw, layers, [name] if name else [], "import")
-
-
-def now() -> str:
-    """The time in the form of RFC 3339, UTC."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def load(store: Store, stream: IO[bytes], platform: str = "") -> list[tuple[str, list[Reference]]]:

@@ -1,10 +1,13 @@
-"""A new image from a writable layer. Volumes are not in it: they are not in the union."""
+"""A new image from a writable layer. Volumes are not in it: they are not in the union.
+
+With SOURCE_DATE_EPOCH two commits of the same files give the same image (:mod:`images.clock`).
+"""
 
 from __future__ import annotations
 
 import os
 
-from images import archives, instructions
+from images import clock, instructions
 from overlay import layers
 
 TYPE_CHECKING = False
@@ -37,7 +40,7 @@ def commit(
     wanted = instructions.apply(base, changes)
     with store.adding() as adding:
         layer = _pack(store, adding, upper)
-        created = archives.now()
+        created = clock.now()
         raw = dict(parent.config.raw)
         entry = {"created": created, "created_by": " ".join(wanted.get("Cmd") or [])}
         entry |= {"author": author} if author else {}
@@ -62,7 +65,7 @@ def _pack(store: Store, adding: Adding, upper: str) -> Layer:
     with tempfile.TemporaryFile(dir=store.blobs.folder) as spool:
         fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            layers.pack(fd, spool)
+            layers.pack(fd, spool, clock.epoch())
         finally:
             os.close(fd)
         spool.seek(0)

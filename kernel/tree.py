@@ -152,6 +152,16 @@ def content_size(path: str) -> int:
     return sum(info.st_size for info in _each_once(path) if stat.S_ISREG(info.st_mode))
 
 
+def content_size_of_some(path: str, most: int) -> tuple[int, bool]:
+    """:func:`content_size` of the first ``most`` files and folders, and whether that was all."""
+    total = 0
+    for seen, info in enumerate(_each_once(path)):
+        if seen == most:
+            return total, False
+        total += info.st_size if stat.S_ISREG(info.st_mode) else 0
+    return total, True
+
+
 def _each_once(path: str) -> Iterator[os.stat_result]:
     """What stat(2) says of everything below a folder, which somebody may be changing."""
     try:
@@ -160,7 +170,7 @@ def _each_once(path: str) -> Iterator[os.stat_result]:
         return
     seen: set[tuple[int, int]] = set()
     try:
-        for one in walk(folder, files=False):
+        for one in walk(folder, files=False, kernel=False):  # /proc/kcore takes no space
             if one.leaving:
                 continue
             if one.info.st_nlink > 1 and not one.is_folder:

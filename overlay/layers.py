@@ -82,12 +82,13 @@ def _set_opaque(at: int, own: str) -> None:
     os.close(fd)
 
 
-def pack(folder_fd: int, out: IO[bytes]) -> None:
+def pack(folder_fd: int, out: IO[bytes], newest: int | None = None) -> None:
     """Writes everything below an upperdir as a layer archive.
 
-    The order is that of names and ids are numeric: the same files give the same archive.
+    The order is that of names and ids are numeric: the same files give the same archive. What is
+    younger than ``newest`` (a unix time) gets that time.
     """
-    packer = _LayerPacker(out)
+    packer = _LayerPacker(out, newest)
     if is_opaque(folder_fd):
         packer.marker(OPAQUE)
     packer.below(folder_fd)

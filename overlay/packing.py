@@ -34,10 +34,15 @@ _TYPES = {
 
 
 class Packer:
-    """Writes a tar stream to ``out``; :meth:`close` ends it."""
+    """Writes a tar stream to ``out``; :meth:`close` ends it.
 
-    def __init__(self, out: IO[bytes]) -> None:
+    What is younger than ``newest`` (a unix time) gets that time.
+    """
+
+    def __init__(self, out: IO[bytes], newest: int | None = None) -> None:
         import tarfile
+
+        self._newest = newest
 
         self.archive = tarfile.open(
             fileobj=out, mode="w|", format=tarfile.PAX_FORMAT, encoding="utf-8", bufsize=_BUFFER
@@ -86,6 +91,8 @@ class Packer:
         entry: tarfile.TarInfo = self.archive.tarinfo(name)
         entry.uid, entry.gid = info.st_uid, info.st_gid
         entry.mode, entry.mtime = stat.S_IMODE(info.st_mode), int(info.st_mtime)
+        if self._newest is not None:
+            entry.mtime = min(entry.mtime, self._newest)
         entry.type = _TYPES[stat.S_IFMT(info.st_mode)]
         if entry.type == b"0":
             entry.size = info.st_size
@@ -98,9 +105,9 @@ class Packer:
         return entry
 
 
-def pack(folder_fd: int, out: IO[bytes]) -> None:
+def pack(folder_fd: int, out: IO[bytes], newest: int | None = None) -> None:
     """Everything below a folder, which has no entry of its own."""
-    packer = Packer(out)
+    packer = Packer(out, newest)
     packer.below(folder_fd)
     packer.close()
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import sys
 
-from cli import progress, whole
+from cli import output, progress, whole
 from cli.errors import UsageError
 from cli.options import Command, Parsed, option, several, value
 from cli.shared import warn
 from engine import home, reconcile
 from engine.errors import ContainerNotFound
 from kernel import units
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from engine.containers import Container
+    from engine.home import Home
 
 
 def _diff(parsed: Parsed) -> int:
@@ -28,17 +33,43 @@ def _commit(parsed: Parsed) -> int:
     from images import references
 
     name = references.parse(parsed.words[1]) if len(parsed.words) > 1 else None
+    here = home.find()
+    container = reconcile.find(here, parsed.words[0])
     made = commit(
-        home.find(),
-        parsed.words[0],
+        here,
+        container.id,
         name,
         changes=parsed.change,
         author=parsed.author or "",
         message=parsed.message or "",
-        pause=parsed.pause != "false",
+        pause=parsed.pause,
     )
     print(f"sha256:{made}")
+    _tell_left_out(here, container)
     return 0
+
+
+def _tell_left_out(here: Home, container: Container) -> None:
+    """What a person may miss in the image, on standard error."""
+    from engine.mounted import left_out
+
+    mounts = left_out(here, container)
+    if not mounts:
+        return
+    kinds = {"volume": "volume {}", "bind": "bind mount of {}", "tmpfs": "tmpfs"}
+    rows = [
+        [
+            f"  {one.destination}",
+            kinds[one.kind].format(one.source if len(one.source) < 64 else one.source[:12]),
+            "not there"
+            if one.size < 0
+            else f"{'' if one.whole else 'more than '}{units.show_bytes(one.size)}",
+        ]
+        for one in mounts
+    ]
+    warn("these mounts are not in the image:")
+    for line in output.aligned(rows, 0):
+        print(line, file=sys.stderr)
 
 
 def _export(parsed: Parsed) -> int:
@@ -174,11 +205,12 @@ is written ./name or /folder/name.""",
                     " EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME or WORKDIR"),
             value("-m --message", "TEXT", "A message"),
             value("-a --author", "TEXT", "The author"),
-            option("-p --pause", "Freeze the container meanwhile (the default)", kind="maybe",
-                   metavar="false", implied="true", read=str),
+            option("-p --pause", "Freeze the container meanwhile; =false does not", default=True),
         ),
         at_least=1,
         at_most=2,
+        details="What is mounted in the container is told on standard error. With"
+        " SOURCE_DATE_EPOCH in the environment the\nsame files give the same image.",
         examples=("pyctr commit -c 'VOLUME /data' web mine:1.0",),
     ),
     Command(

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from images import archives, base, blobs, commit, config, instructions, references, store
+from images import archives, base, blobs, clock, commit, config, instructions, references, store
 from images.errors import ImageError, ImageInUse, ImageNotFound
 from kernel import trace
 
@@ -206,7 +206,7 @@ def test_content_that_is_held_is_not_taken_away(images: store.Store) -> None:
 def docker_archive(diff_id: str = "") -> bytes:
     layer = rootfs(file="from an archive").getvalue()
     actual = hashlib.sha256(layer).hexdigest()
-    raw = config.encode(config.new([diff_id or actual], archives.now(), {"Cmd": ["sh"]}, ""))
+    raw = config.encode(config.new([diff_id or actual], clock.now(), {"Cmd": ["sh"]}, ""))
     manifest = [{"Config": "c.json", "RepoTags": ["loaded:1"], "Layers": ["l/layer.tar"]}]
     members = {"c.json": raw, "l/layer.tar": layer, "manifest.json": json.dumps(manifest).encode()}
     return _tar(members)
@@ -225,7 +225,7 @@ def _tar(members: dict[str, bytes]) -> bytes:
 def oci_archive() -> bytes:
     layer = gzip.compress(rootfs(file="from a layout").getvalue())
     diff_id = hashlib.sha256(gzip.decompress(layer)).hexdigest()
-    raw = config.encode(config.new([diff_id], archives.now(), {}, ""))
+    raw = config.encode(config.new([diff_id], clock.now(), {}, ""))
 
     def descriptor(content: bytes) -> dict[str, object]:
         return {"digest": "sha256:" + hashlib.sha256(content).hexdigest(), "size": len(content)}
