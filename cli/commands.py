@@ -35,6 +35,7 @@ NOUNS: dict[str, dict[str, str]] = {
         "wait": "Wait until containers end and print their exit codes",
     },
     "image": {
+        "build": "Build an image from a Dockerfile",
         "history": "Show what made an image",
         "import": "Make an image of a root file system in a tar archive",
         "inspect": "Show everything about images",
@@ -54,6 +55,10 @@ NOUNS: dict[str, dict[str, str]] = {
         "prune": "Remove anonymous volumes that no container has, and empty the trash",
         "restore": "Take a volume out of the trash",
         "rm": "Remove volumes",
+    },
+    "builder": {
+        "build": "Build an image from a Dockerfile",
+        "prune": "Remove what builds keep to be faster the next time",
     },
     "registry": {
         "login": "Keep a name and a password for a registry",
@@ -91,8 +96,10 @@ _MODULES = {
         "container.update": "update",
         "prune": "prune",
     },
+    "builder": {"build": "build", "prune": "prune"},
     "image": {
         "archives": "import load save",
+        "build": "build",
         "history": "history",
         "listing": "ls",
         "prune": "prune",
@@ -117,6 +124,7 @@ SHORT: dict[str, tuple[str, str]] = {
         for verb in NOUNS["container"]
         if verb not in ("ls", "inspect", "prune")
     },
+    "build": ("builder", "build"),
     "ps": ("container", "ls"),
     "images": ("image", "ls"),
     "rmi": ("image", "rm"),

@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from engine.home import Home
     from engine.usage import Total
+    from images.build.cache import Entry
 
 _COLUMNS = {
     "Type": "TYPE",
@@ -70,7 +71,7 @@ def _df(parsed: Parsed) -> int:
         _row("Images", usage.Images(here).total()),
         _row("Containers", usage.total_of_containers(usage.of_containers(here))),
         _row("Local Volumes", usage.total_of_volumes(usage.of_volumes(here))),
-        _row("Build Cache", usage.Total(0, 0, 0, 0)),
+        _row("Build Cache", usage.total_of_cache(here.images.build_cache.entries())),
     ]
     output.table(_COLUMNS, rows, parsed.format or "")
     return 0
@@ -102,6 +103,8 @@ def _verbose(here: Home, template: str) -> None:
         volume_row(here, one, size=units.show_bytes(size))
         for one, _, size in usage.of_volumes(here)
     ]
+    entries = here.images.build_cache.entries()
+    cache = [_cached(one, whole=whole) for one in entries]
     if template == "table" or not template:
         print("Images space usage:\n")
         output.table(_IMAGES, images)
@@ -109,8 +112,8 @@ def _verbose(here: Home, template: str) -> None:
         output.table(_CONTAINERS, containers)
         print("\nLocal Volumes space usage:\n")
         output.table(_VOLUMES, volumes)
-        print("\nBuild cache usage: 0B\n")
-        output.table(_CACHE, [])
+        print(f"\nBuild cache usage: {units.show_bytes(usage.of_cache(entries), 4)}\n")
+        output.table(_CACHE, cache)
         _trash(here)
         return
     if template.startswith("table "):
@@ -119,9 +122,26 @@ def _verbose(here: Home, template: str) -> None:
 
     found = Row(
         "disk usage",
-        {"Images": images, "Containers": containers, "Volumes": volumes, "BuildCache": []},
+        {"Images": images, "Containers": containers, "Volumes": volumes, "BuildCache": cache},
     )
     print(templates.render(template, found))
+
+
+def _cached(one: Entry, *, whole: bool) -> Row:
+    now = time.time()
+    return Row(
+        "disk usage",
+        {
+            "ID": one.key if whole else one.key[:12],
+            "CacheType": one.kind,
+            "Size": units.show_bytes(one.size),
+            "CreatedSince": f"{units.show_age(now - one.created)} ago",
+            "LastUsedSince": f"{units.show_age(now - one.used)} ago",
+            "UsageCount": str(one.uses),
+            "Shared": "true" if one.shared else "false",
+            "Description": one.description,
+        },
+    )
 
 
 def _images(here: Home, *, whole: bool) -> list[Row]:

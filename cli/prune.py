@@ -1,10 +1,10 @@
-"""system prune, and prune of containers, images and volumes: what nobody uses goes."""
+"""system prune, and prune of containers, images, volumes and builds: what nobody uses goes."""
 
 from __future__ import annotations
 
 from cli import filters, moments
 from cli.errors import UsageError
-from cli.options import Command, Parsed, option, several
+from cli.options import Command, Parsed, option, refused, several
 from cli.shared import agreed, filter_pair
 from engine import home, prune, reconcile
 from kernel import units
@@ -37,6 +37,11 @@ def _images(here: Home, pairs: Pairs, *, named: bool) -> Pruned:
 
     wanted = filters.pruning(pairs, lambda one: one.config.labels, created)
     return prune.prune_images(here, wanted, named=named)
+
+
+def _builds(here: Home, pairs: Pairs, *, everything: bool) -> Pruned:
+    wanted = filters.pruning(pairs, lambda _one: {}, lambda one: one.used)
+    return prune.prune_builds(here, wanted, everything=everything)
 
 
 def _one(question: str, action: Callable[[Home], Pruned], kind: str, parsed: Parsed) -> int:
@@ -73,6 +78,18 @@ def _image_prune(parsed: Parsed) -> int:
     )
 
 
+def _builder_prune(parsed: Parsed) -> int:
+    which = "all build cache" if parsed.all else "all dangling build cache"
+    if any(key != "until" for key, _ in parsed.filter):
+        raise UsageError("the only filter is until")
+    return _one(
+        f"This will remove {which}.",
+        lambda here: _builds(here, parsed.filter, everything=parsed.all),
+        "build cache objects",
+        parsed,
+    )
+
+
 def _volume_prune(parsed: Parsed) -> int:
     pairs = [pair for pair in parsed.filter if pair[0] != "all"]
     words = [word for key, word in parsed.filter if key == "all"]
@@ -101,6 +118,8 @@ def _system_prune(parsed: Parsed) -> int:
     ]
     if parsed.volumes:
         steps.insert(1, ("Volumes", lambda: _volumes(here, pairs, named=False)))
+    if not any(key.startswith("label") for key, _ in pairs):  # builds have no labels
+        steps.append(("build cache objects", lambda: _builds(here, pairs, everything=parsed.all)))
     freed = 0
     for kind, step in steps:
         done = step()
@@ -118,6 +137,8 @@ def _all_of_it(parsed: Parsed) -> str:
         going.append("all images without at least one container associated to them")
     else:
         going.append("all dangling images")
+    if not any(key.startswith("label") for key, _ in parsed.filter):
+        going.append("unused build cache")
     lines = ["This will remove:", *(f"  - {one}" for one in going)]
     if parsed.filter:
         pairs = sorted(f"{key}={word}" for key, word in parsed.filter)
@@ -150,6 +171,27 @@ COMMANDS: tuple[Command, ...] = (
         examples=("pyctr image prune --force",),
     ),
     Command(
+        "builder prune",
+        "",
+        "Remove what builds keep to be faster the next time, unless an image has it as well.",
+        _builder_prune,
+        (
+            option("-a --all", "All of it: the next build does every step again"),
+            _FORCE,
+            several("--filter", "until=TIME", "Only what was not used since", read=filter_pair),
+            refused("--max-used-space", "all that fits the filter goes"),
+            refused("--min-free-space", "all that fits the filter goes"),
+            refused("--reserved-space", "all that fits the filter goes"),
+            refused("--builder", "pyctr builds by itself, without BuildKit"),
+            refused("--timeout", "it waits for nobody"),
+            refused("--verbose", "system df -v shows all of it"),
+            refused("-D --debug", "there is nothing to debug"),
+        ),
+        details="What is not there is made again by the next build that needs it. Layers that an"
+        " image has stay.",
+        examples=("pyctr builder prune --force", "pyctr builder prune -a -f --filter until=24h"),
+    ),
+    Command(
         "volume prune",
         "",
         "Remove anonymous volumes that no container has, and empty the trash.",
@@ -161,7 +203,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "system prune",
         "",
-        "Remove what nobody uses: containers that do not run, and images without a name.",
+        "Remove what nobody uses: containers that do not run, images without a name, build cache.",
         _system_prune,
         (
             option("-a --all", "All images that no container uses"),

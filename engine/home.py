@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-_VERSION = 3
+_VERSION = 4
 
 CONTAINERS = """
 CREATE TABLE IF NOT EXISTS containers (
@@ -69,6 +69,7 @@ ALTER TABLE containers ADD COLUMN health TEXT NOT NULL DEFAULT '';
 ALTER TABLE image_layers ADD COLUMN size INTEGER NOT NULL DEFAULT -1;
 {image_store.SCHEMA}
 """,
+    3: image_store.SCHEMA,
 }
 
 

@@ -1,4 +1,4 @@
-"""Removing what nobody uses: stopped containers, volumes, images."""
+"""Removing what nobody uses: stopped containers, volumes, images, what builds keep."""
 
 from __future__ import annotations
 
@@ -84,6 +84,18 @@ def prune_images(home: Home, wanted: Wanted, *, named: bool) -> Pruned:
         lines += [f"deleted: sha256:{image_id}" for image_id in ids]
         gone.update(ids)
     return _told(home, "image", lines, found.only_in(frozenset(gone)))
+
+
+def prune_builds(home: Home, wanted: Wanted, *, everything: bool) -> Pruned:
+    """What builds keep and no image has; with ``everything`` also the knowledge of its layers.
+
+    What a build is using stays.
+    """
+    cache = home.images.build_cache
+    gone = cache.remove(
+        [one for one in cache.entries() if (everything or not one.shared) and wanted(one)]
+    )
+    return _told(home, "builder", [one.key for one in gone], usage.of_cache(gone))
 
 
 def _told(home: Home, kind: str, gone: list[str], freed: int) -> Pruned:

@@ -22,6 +22,8 @@ from overlay.union import Union
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from engine.home import Home
     from images.store import Image
 
@@ -42,14 +44,8 @@ def _make(home: Home, image: Image, folder: str, layers: tuple[str, ...]) -> Non
     os.makedirs(f"{home.root}/skeletons", mode=0o711, exist_ok=True)
     staging = f"{home.root}/skeletons/.new-{image.id[:12]}-{os.getpid()}"
     tree.remove_tree(staging)
-    os.mkdir(staging, 0o700)
-    for name in ("upper", "work", "root"):
-        os.mkdir(f"{staging}/{name}", 0o755)
-    view.like_root_of(layers[0], f"{staging}/upper")
-    union = Union(layers, f"{staging}/upper", f"{staging}/work")
     try:
-        view.change(union, f"{staging}/root", _make_places)
-        os.rename(f"{staging}/upper", folder)
+        os.rename(over(layers, staging, ()), folder)
     except OSError:
         if not os.path.isdir(folder):  # otherwise another command was faster
             raise
@@ -57,9 +53,24 @@ def _make(home: Home, image: Image, folder: str, layers: tuple[str, ...]) -> Non
         tree.remove_tree(staging)
 
 
-def _make_places(root: int) -> None:
-    for path in (*_FOLDERS, *_FILES):
-        os.close(make_in_root(root, path, directory=path in _FOLDERS))
+def over(layers: tuple[str, ...], staging: str, more: Iterable[tuple[str, bool]]) -> str:
+    """Makes such a layer on top of ``layers`` in the folder ``staging``; returns where it is.
+
+    ``more`` are further places, and whether each is a folder.
+    """
+    os.mkdir(staging, 0o700)
+    for name in ("upper", "work", "root"):
+        os.mkdir(f"{staging}/{name}", 0o755)
+    view.like_root_of(layers[0], f"{staging}/upper")
+    union = Union(layers, f"{staging}/upper", f"{staging}/work")
+    places = [*((path, True) for path in _FOLDERS), *((path, False) for path in _FILES), *more]
+
+    def make(root: int) -> None:
+        for path, is_folder in places:
+            os.close(make_in_root(root, path, directory=is_folder))
+
+    view.change(union, f"{staging}/root", make)
+    return f"{staging}/upper"
 
 
 def sweep(home: Home) -> None:

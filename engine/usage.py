@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from engine.containers import Container
     from engine.home import Home
+    from images.build.cache import Entry
     from volumes.store import Volume
 
 
@@ -42,6 +43,8 @@ class Images:
     """All images with the sizes of their layers, each of which is walked once."""
 
     def __init__(self, home: Home) -> None:
+        query = "SELECT DISTINCT diff_id FROM build_cache"
+        self._cached = {row[0] for row in home.db.execute(query)}
         stacks: dict[str, list[str]] = {
             row[0]: [] for row in home.db.execute("SELECT id FROM images ORDER BY created DESC")
         }
@@ -72,8 +75,10 @@ class Images:
         return sum(self._sizes[diff_id] for diff_id in layers)
 
     def only_in(self, going: frozenset[str]) -> int:
-        """Bytes of the layers that are in no image but these."""
-        kept = {d for image in self.all if image.id not in going for d in image.layers}
+        """Bytes of the layers that are in no image but these, and that no build keeps."""
+        kept = self._cached | {
+            d for image in self.all if image.id not in going for d in image.layers
+        }
         gone = {d for image in self.all if image.id in going for d in image.layers}
         return self._bytes(gone - kept)
 
@@ -108,6 +113,18 @@ def of_trash(home: Home) -> list[tuple[str, float, int]]:
         (name, at, tree.content_size(f"{folder}/{name}/_data"))
         for name, at in sorted(home.volumes.trash(), key=lambda kept: kept[1])
     ]
+
+
+def of_cache(entries: Iterable[Entry]) -> int:
+    """Bytes that entries of the build cache take besides the images; a layer counts once."""
+    alone = {one.diff_id or one.key: one.size for one in entries if not one.shared}
+    return sum(alone.values())
+
+
+def total_of_cache(entries: list[Entry]) -> Total:
+    """What builds keep; what images have as well is in use, and its bytes are theirs."""
+    size = of_cache(entries)
+    return Total(len(entries), sum(one.shared for one in entries), size, size)
 
 
 def total_of_containers(found: list[tuple[Container, int]]) -> Total:

@@ -77,6 +77,13 @@ class Adding:
         self._kept.add(digest)
         return digest
 
+    def make(self, fill: Callable[[IO[bytes]], object]) -> str:
+        """Content that ``fill`` writes into the stream that it gets; returns its digest."""
+        digest, held = self.blobs.make(fill)
+        self._held.append(held)
+        self._kept.add(digest)
+        return digest
+
     def put(self, content: bytes) -> str:
         """Small content; returns its digest."""
         import io
@@ -116,6 +123,27 @@ class Adding:
             Layer(one.diff_id, digest, self._store.layer_size(one.diff_id, one.size))
             for (digest, _), one in zip(wanted, made, strict=True)
         ]
+
+    def adopt(self, folder: str) -> Layer:
+        """An upperdir that nobody changes any more becomes a layer: packed, and then renamed."""
+        from overlay import layers as packing
+
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            digest = self.make(lambda out: packing.pack(fd, out))
+        finally:
+            os.close(fd)
+        size = tree.content_size(folder)
+        self._held.append(self._store.unpacked.adopt(folder, digest))
+        self._unpacked.add(digest)
+        return Layer(digest, digest, size)
+
+    def holds(self, layer: Layer) -> bool:
+        """Whether a layer and its archive are there; if so, they stay."""
+        held = self._store.unpacked.hold(layer.diff_id)
+        if held is not None:
+            self._held.append(held)
+        return held is not None and self.has(layer.digest)
 
     def image(
         self,

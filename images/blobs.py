@@ -60,6 +60,10 @@ class Blobs:
 
     def keep(self, stream: IO[bytes]) -> tuple[str, Held]:
         """Keeps a stream whose digest nobody has promised; returns it."""
+        return self.make(lambda out: _pour(stream, out))
+
+    def make(self, fill: Callable[[IO[bytes]], object]) -> tuple[str, Held]:
+        """Keeps what ``fill`` writes into the stream that it gets; returns its digest."""
         import hashlib
 
         temporary = f"{self.folder}/.new-{os.getpid()}-{os.urandom(4).hex()}"
@@ -67,7 +71,7 @@ class Blobs:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             with hold(temporary, exclusive=True) as own:  # so that nobody takes it for a leftover
-                _copy(stream, fd, seen, None)
+                fill(_Hashing(fd, seen))  # type: ignore[arg-type]
                 os.fsync(fd)
                 return seen.hexdigest(), self._named(own, temporary, seen.hexdigest())
         finally:
@@ -155,6 +159,25 @@ class Blobs:
             os.close(fd)
 
 
+class _Hashing:
+    """A writer on a descriptor that tells a digest what goes through it."""
+
+    def __init__(self, fd: int, seen: hashlib._Hash) -> None:
+        self._fd, self._seen = fd, seen
+
+    def write(self, chunk: bytes) -> int:
+        self._seen.update(chunk)
+        view = memoryview(chunk)
+        while view:
+            view = view[os.write(self._fd, view) :]
+        return len(chunk)
+
+
+def _pour(stream: IO[bytes], out: IO[bytes]) -> None:
+    while chunk := stream.read(_CHUNK):
+        out.write(chunk)
+
+
 def _place(temporary: str, path: str) -> bool:
     """Gives content its name, unless it is there: somebody may hold what stands there."""
     try:
@@ -176,20 +199,17 @@ def _copy(
     stream: IO[bytes],
     fd: int,
     seen: hashlib._Hash,
-    most: int | None,
+    most: int,
     progress: Callable[[int], None] | None = None,
     before: int = 0,
 ) -> int:
     """Copies a stream to a descriptor; more than ``most`` bytes are not taken."""
-    total = 0
-    while most is None or total < most:
-        chunk = stream.read(_CHUNK if most is None else min(_CHUNK, most - total))
+    total, out = 0, _Hashing(fd, seen)
+    while total < most:
+        chunk = stream.read(min(_CHUNK, most - total))
         if not chunk:
             break
-        seen.update(chunk)
-        view = memoryview(chunk)
-        while view:
-            view = view[os.write(fd, view) :]
+        out.write(chunk)
         total += len(chunk)
         if progress is not None:
             progress(before + total)

@@ -39,7 +39,7 @@ def commit(
     base = {**(parent.config.raw.get("config") or {}), **running}
     wanted = instructions.apply(base, changes)
     with store.adding() as adding:
-        layer = _pack(store, adding, upper)
+        layer = _pack(adding, upper)
         created = clock.now()
         raw = dict(parent.config.raw)
         entry = {"created": created, "created_by": " ".join(wanted.get("Cmd") or [])}
@@ -58,15 +58,11 @@ def commit(
         return adding.image(raw, [*below, layer], [name] if name else [], "create")
 
 
-def _pack(store: Store, adding: Adding, upper: str) -> Layer:
-    """The layer archive goes through an unnamed file, then the way of every other archive."""
-    import tempfile
-
-    with tempfile.TemporaryFile(dir=store.blobs.folder) as spool:
-        fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
-            layers.pack(fd, spool, clock.epoch())
-        finally:
-            os.close(fd)
-        spool.seek(0)
-        return adding.layers([(adding.keep(spool), "")])[0]
+def _pack(adding: Adding, upper: str) -> Layer:
+    """The layer archive goes the way of every other archive: the container keeps its layer."""
+    fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        digest = adding.make(lambda out: layers.pack(fd, out, clock.epoch()))
+    finally:
+        os.close(fd)
+    return adding.layers([(digest, "")])[0]

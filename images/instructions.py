@@ -37,10 +37,10 @@ def apply(config: Config, lines: Iterable[str]) -> Config:
     return changed
 
 
-def command_form(text: str) -> list[str]:
+def command_form(text: str, shell: Iterable[str] = ("/bin/sh", "-c")) -> list[str]:
     """The exec form as it is; anything else is a line for the shell."""
-    listed = _json_list(text)
-    return ["/bin/sh", "-c", text] if listed is None else listed
+    listed = json_list(text)
+    return [*shell, text] if listed is None else listed
 
 
 def pairs(text: str) -> list[tuple[str, str]]:
@@ -65,7 +65,8 @@ def pairs(text: str) -> list[tuple[str, str]]:
     return found
 
 
-def _json_list(text: str) -> list[str] | None:
+def json_list(text: str) -> list[str] | None:
+    """The words of a JSON list of words, None for anything else."""
     if not text.startswith("["):
         return None
     import json
@@ -79,6 +80,66 @@ def _json_list(text: str) -> list[str] | None:
     return None
 
 
+# -- one field each, of values that are known: what Dockerfiles use as well -----------------
+
+
+def set_env(config: Config, key: str, value: str) -> None:
+    """A variable, in the place of one of that name."""
+    kept = [entry for entry in config.get("Env") or [] if entry.partition("=")[0] != key]
+    config["Env"] = [*kept, f"{key}={value}"]
+
+
+def add_labels(config: Config, labels: dict[str, str]) -> None:
+    """Labels; those of the same key are replaced."""
+    config["Labels"] = {**(config.get("Labels") or {}), **labels}
+
+
+def add_ports(config: Config, words: Iterable[str]) -> None:
+    """``80``, ``53/udp``, ``8000-8010/tcp``."""
+    ports = dict(config.get("ExposedPorts") or {})
+    for word in words:
+        numbers, _, protocol = word.partition("/")
+        first, dash, last = numbers.partition("-")
+        ends = (first, last if dash else first)
+        if not all(end.isascii() and end.isdigit() and 0 < int(end) < 65536 for end in ends):
+            raise ImageError(f"cannot expose {word!r}", "a port is a number from 1 to 65535")
+        if int(ends[0]) > int(ends[1]):
+            raise ImageError(f"cannot expose {word!r}", "the range ends before it begins")
+        if protocol.lower() not in ("", "tcp", "udp", "sctp"):
+            raise ImageError(f"cannot expose {word!r}", "the protocol is tcp, udp or sctp")
+        for number in range(int(ends[0]), int(ends[1]) + 1):
+            ports[f"{number}/{protocol.lower() or 'tcp'}"] = {}
+    config["ExposedPorts"] = ports
+
+
+def add_volumes(config: Config, paths: Iterable[str]) -> None:
+    """Places at which every container gets a volume."""
+    wanted = list(paths)
+    for path in wanted:
+        if not path.startswith("/"):
+            raise ImageError(f"cannot add the volume {path!r}", "its path must begin with /")
+    config["Volumes"] = {**(config.get("Volumes") or {}), **{path: {} for path in wanted}}
+
+
+def set_workdir(config: Config, path: str) -> None:
+    """The working folder; a relative path continues the one before."""
+    import posixpath
+
+    base = config.get("WorkingDir") or "/"
+    config["WorkingDir"] = posixpath.normpath(posixpath.join("/", base, path))
+
+
+def set_stop_signal(config: Config, word: str) -> None:
+    """The signal that asks a container to end."""
+    from kernel import signals
+
+    try:
+        signals.number(word)
+    except ValueError as error:
+        raise ImageError("cannot apply STOPSIGNAL", str(error)) from None
+    config["StopSignal"] = word
+
+
 def _cmd(config: Config, text: str) -> None:
     config["Cmd"] = command_form(text)
 
@@ -89,53 +150,23 @@ def _entrypoint(config: Config, text: str) -> None:
 
 def _env(config: Config, text: str) -> None:
     for key, value in pairs(text):
-        kept = [entry for entry in config.get("Env") or [] if entry.partition("=")[0] != key]
-        config["Env"] = [*kept, f"{key}={value}"]
+        set_env(config, key, value)
 
 
 def _label(config: Config, text: str) -> None:
-    config["Labels"] = {**(config.get("Labels") or {}), **dict(pairs(text))}
+    add_labels(config, dict(pairs(text)))
 
 
 def _expose(config: Config, text: str) -> None:
-    ports = dict(config.get("ExposedPorts") or {})
-    for word in text.split():
-        number, _, protocol = word.partition("/")
-        if not number.isdigit() or not 0 < int(number) < 65536:
-            raise ImageError(f"cannot expose {word!r}", "a port is a number from 1 to 65535")
-        if protocol not in ("", "tcp", "udp", "sctp"):
-            raise ImageError(f"cannot expose {word!r}", "the protocol is tcp, udp or sctp")
-        ports[f"{number}/{protocol or 'tcp'}"] = {}
-    config["ExposedPorts"] = ports
+    add_ports(config, text.split())
 
 
 def _volume(config: Config, text: str) -> None:
-    wanted = _json_list(text) or text.split()
-    for path in wanted:
-        if not path.startswith("/"):
-            raise ImageError(f"cannot add the volume {path!r}", "its path must begin with /")
-    config["Volumes"] = {**(config.get("Volumes") or {}), **{path: {} for path in wanted}}
-
-
-def _workdir(config: Config, text: str) -> None:
-    import posixpath
-
-    base = config.get("WorkingDir") or "/"
-    config["WorkingDir"] = posixpath.normpath(posixpath.join(base, text))
+    add_volumes(config, json_list(text) or text.split())
 
 
 def _user(config: Config, text: str) -> None:
     config["User"] = text
-
-
-def _stop_signal(config: Config, text: str) -> None:
-    from kernel import signals
-
-    try:
-        signals.number(text)
-    except ValueError as error:
-        raise ImageError("cannot apply STOPSIGNAL", str(error)) from None
-    config["StopSignal"] = text
 
 
 _INSTRUCTIONS: dict[str, Callable[[Config, str], None]] = {
@@ -144,8 +175,8 @@ _INSTRUCTIONS: dict[str, Callable[[Config, str], None]] = {
     "ENV": _env,
     "EXPOSE": _expose,
     "LABEL": _label,
-    "STOPSIGNAL": _stop_signal,
+    "STOPSIGNAL": set_stop_signal,
     "USER": _user,
     "VOLUME": _volume,
-    "WORKDIR": _workdir,
+    "WORKDIR": set_workdir,
 }

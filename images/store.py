@@ -2,6 +2,7 @@
 
     blobs/sha256/<digest>     manifests, configurations and layer archives (images.blobs)
     layers/<diff-id>/         unpacked layers, used as lowerdirs (images.unpacking)
+    build-mounts/             folders of RUN --mount=type=cache (images.build.cache)
 
 Content is there, synced, before the row that names it is written (images.adding); on removal the
 row goes first, and then exactly what no other row names. What a crash leaves without a row is
@@ -29,8 +30,9 @@ from kernel.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from images.build.cache import Cache
     from images.references import Reference
 
 SCHEMA = """
@@ -64,6 +66,18 @@ CREATE TABLE IF NOT EXISTS layer_archives (
     size       INTEGER NOT NULL,
     PRIMARY KEY (diff_id, repository)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS build_cache (
+    key         TEXT PRIMARY KEY,   -- digest of all that a build's step depends on
+    kind        TEXT NOT NULL,      -- regular: a layer; exec.cachemount: a folder of RUN --mount
+    diff_id     TEXT NOT NULL,      -- of the layer; '' if nothing was changed, and for a folder
+    digest      TEXT NOT NULL,      -- of the layer's archive in blobs/
+    size        INTEGER NOT NULL,   -- bytes of its files; of a folder they are counted
+    created     REAL NOT NULL,      -- unix time
+    used        REAL NOT NULL,      -- unix time
+    uses        INTEGER NOT NULL,
+    description TEXT NOT NULL       -- the instruction
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS build_cache_by_diff_id ON build_cache (diff_id);
 CREATE INDEX IF NOT EXISTS image_refs_by_image ON image_refs (image_id);
 CREATE INDEX IF NOT EXISTS image_layers_by_diff_id ON image_layers (diff_id);
 CREATE INDEX IF NOT EXISTS image_digests_by_image ON image_digests (image_id);
@@ -121,7 +135,11 @@ class Store:
 
     def lower(self, config: ImageConfig) -> tuple[str, ...]:
         """The lowerdirs of an image, the topmost first; an empty folder if it has no layers."""
-        return tuple(map(self.layer_folder, reversed(config.diff_ids))) or (self._no_layer(),)
+        return self.stack(config.diff_ids)
+
+    def stack(self, diff_ids: Sequence[str]) -> tuple[str, ...]:
+        """The lowerdirs of layers, which are given base first."""
+        return tuple(map(self.layer_folder, reversed(diff_ids))) or (self._no_layer(),)
 
     def get(self, image_id: str) -> Image:
         """The image of that full id."""
@@ -228,6 +246,11 @@ class Store:
             hint = f"there is {', '.join(close[:3])}"
         return ImageNotFound(f"no such image: {text}", "it is not in the image store", hint)
 
+    def has(self, image_id: str) -> bool:
+        """Whether an image of that full id is recorded."""
+        query = "SELECT 1 FROM images WHERE id = ?"
+        return self._db.execute(query, (image_id,)).fetchone() is not None
+
     def names(self, image_id: str) -> list[str]:
         """The full names of an image."""
         query = "SELECT name FROM image_refs WHERE image_id = ? ORDER BY name"
@@ -267,6 +290,13 @@ class Store:
             return {}
 
     # -- adding ----------------------------------------------------------------------------
+
+    @property
+    def build_cache(self) -> Cache:
+        """What builds have made before."""
+        from images.build.cache import Cache
+
+        return Cache(self.root, self._db, self.free)
 
     def adding(self) -> Adding:
         """Brings images in; see :mod:`images.adding`."""
@@ -437,7 +467,9 @@ class Store:
 
     def _named(self) -> tuple[set[str], set[str]]:
         """(diff ids, digests) that any row names."""
-        rows = self._db.execute("SELECT diff_id, digest FROM image_layers").fetchall()
+        layers = "SELECT diff_id, digest FROM image_layers"
+        query = f"{layers} UNION SELECT diff_id, digest FROM build_cache"
+        rows = self._db.execute(query).fetchall()
         digests = {row[1] for row in rows}
         digests |= {row[0] for row in self._db.execute("SELECT id FROM images")}
         digests |= {row[0] for row in self._db.execute("SELECT digest FROM image_digests")}

@@ -43,7 +43,22 @@ class Job(Record):
     diff_id: str = ""
 
 
-class _Staged:
+class _Made:
+    """A layer under another name than its own: where it is, and an exclusive lock on it."""
+
+    path: str
+    held: Held
+
+
+class _Complete(_Made):
+    """A folder somewhere else on the same file system."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.held = hold(path, exclusive=True)
+
+
+class _Staged(_Made):
     """A layer's place while it is made: an emptied ``.new-`` folder, locked."""
 
     def __init__(self, folder: str, name: str) -> None:
@@ -120,7 +135,24 @@ class Layers:
                 place.held.release()
         return [results[job] for job in jobs]
 
-    def _name(self, place: _Staged, unpacked: Unpacked, keep: Callable[[Held], object]) -> None:
+    def adopt(self, folder: str, diff_id: str) -> Held:
+        """Makes a complete layer of a folder of the same file system that nobody uses.
+
+        If the layer is there already, the folder stays where it is, for the caller to remove.
+        """
+        kept: list[Held] = []
+        _sync(self.folder)
+        _written()
+        place = _Complete(folder)
+        try:
+            self._name(place, Unpacked(diff_id, -1), kept.append)
+        finally:
+            place.held.release()
+        tree.fsync_path(self.folder)
+        _renamed()
+        return kept[0]
+
+    def _name(self, place: _Made, unpacked: Unpacked, keep: Callable[[Held], object]) -> None:
         """Gives a layer its name; one that is there already is as good."""
         final = self.path(unpacked.diff_id)
         while True:

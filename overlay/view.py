@@ -11,6 +11,7 @@ import errno
 import os
 
 from kernel import mounts, namespaces, sockets
+from kernel.errors import PyctrError
 from overlay.errors import OverlayError
 from overlay.union import Union, mount_at, mount_detached
 
@@ -18,6 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
     from collections.abc import Callable
+
+_SAID_MAX = 4096  # bytes that a child may say
 
 
 def opened(lower: tuple[str, ...], scratch: str, *, legacy: bool = False) -> int:
@@ -45,14 +48,23 @@ def _from_child(union: Union, scratch: str) -> int:
 def change(union: Union, scratch: str, action: Callable[[int], None]) -> None:
     """Calls ``action(root)`` on a writable union, which exists in a short-lived child only.
 
-    OverlayError with the reason if the child fails.
+    OverlayError with the reason if the child fails: that of the action's own error, if it is one
+    of a room's.
     """
 
     def perform(root: int, ours: socket) -> None:
-        action(root)
-        ours.sendall(b"+")
+        try:
+            action(root)
+        except PyctrError as error:
+            words = "\0".join((error.what, error.why, error.hint, error.path))
+            ours.sendall(words.encode(errors="surrogateescape")[:_SAID_MAX])
+        else:
+            ours.sendall(b"+")
 
     said, _ = _in_child(union, scratch, perform)
+    if "\0" in said:
+        what, why, hint, path = said.split("\0")
+        raise OverlayError(what, why, hint, path)
     if said != "+":
         raise OverlayError("cannot write into the union", said)
 
@@ -71,14 +83,14 @@ def _in_child(union: Union, scratch: str, action: Callable[[int, socket], None])
             mount_at(union, scratch)
             action(os.open(scratch, os.O_RDONLY | os.O_DIRECTORY), theirs)
         except OSError as error:
-            theirs.sendall(str(error).encode())
+            theirs.sendall(str(error).encode(errors="surrogateescape"))
         finally:
             os._exit(0)
     theirs.close()
-    said, fd = sockets.receive_with_fd(ours, 4096)
+    said, fd = sockets.receive_with_fd(ours, _SAID_MAX)
     ours.close()
     os.waitpid(pid, 0)
-    return said.decode() or "the child died", fd
+    return said.decode(errors="surrogateescape") or "the child died", fd
 
 
 def like_root_of(layer: str, folder: str) -> None:

@@ -26,3 +26,11 @@ def refused(what: str, error: OSError) -> BuildError:
     why = _WORDS.get(number) or (error.strerror or str(error)).rpartition(": ")[2]
     at = f" ({path})" if path else ""
     return BuildError(what, why[:1].lower() + why[1:] + at, path=path, errno=number)
+
+
+class StepFailed(BuildError):
+    """An instruction that failed; ``output`` is the end of what its command wrote."""
+
+    def __init__(self, what: str, why: str, hint: str = "", output: tuple[str, ...] = ()) -> None:
+        super().__init__(what, why, hint)
+        self.output = output

@@ -40,6 +40,7 @@ _FLAGS: dict[str, tuple[str, ...]] = {
 _EXEC_FORMS = ("ADD", "CMD", "COPY", "ENTRYPOINT", "RUN", "SHELL", "VOLUME")
 _NOT_TRIGGERED = ("ONBUILD", "FROM", "MAINTAINER")
 _REPEATED = ("mount", "exclude")
+_TRUE_OR_NOT_SAID = ("unpack",)  # flags of which "false" is not the same as nothing
 _STAGE = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.-")
 
 
@@ -172,8 +173,9 @@ def _flags(
             raise fail(f"the flag --{name} is true or false")
         if name not in _REPEATED and any(key == name for key, _ in flags):
             raise fail(f"the flag --{name} stands twice")
-        if value != "false":
-            flags.append((name, value if f"{name}=" in known else ""))
+        if value != "false" or name in _TRUE_OR_NOT_SAID:
+            kept = f"{name}=" in known or value == "false"
+            flags.append((name, value if kept else ""))
         text = text[len(word) :].lstrip()
     return tuple(flags), text
 
