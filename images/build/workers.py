@@ -120,13 +120,21 @@ class _Worker:
                 tuple(said.get("output", ())),
             )
         finally:
-            self.socket.close()  # it may go now
+            self._let_go()
             os.waitpid(self.pid, 0)
+
+    def _let_go(self) -> None:
+        """The worker may end. (It would not see an end of file: later workers have our end too.)"""
+        try:
+            self.socket.sendall(b"g")
+        except BrokenPipeError:  # it was killed
+            pass
+        self.socket.close()
 
     def end(self) -> None:
         """Ends a worker whose work nobody wants any more, and waits until it has cleaned up."""
         try:
-            os.kill(self.pid, signals.SIGINT)
+            os.kill(self.pid, signals.SIGTERM)
         except ProcessLookupError:
             pass
         self.socket.close()
@@ -135,7 +143,10 @@ class _Worker:
 
 def _work(here: Site, stage: Stage, said: socket, parent: int) -> None:
     """The worker itself. Never returns."""
+    import signal
+
     try:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it cleans up
         process.set_pdeathsig(signals.SIGTERM)
         if os.getppid() != parent:
             return
