@@ -124,7 +124,7 @@ SHORT: dict[str, tuple[str, str]] = {
         for verb in NOUNS["container"]
         if verb not in ("ls", "inspect", "prune")
     },
-    "build": ("builder", "build"),
+    "build": ("image", "build"),
     "ps": ("container", "ls"),
     "images": ("image", "ls"),
     "rmi": ("image", "rm"),

@@ -182,10 +182,8 @@ COMMANDS: tuple[Command, ...] = (
             refused("--max-used-space", "all that fits the filter goes"),
             refused("--min-free-space", "all that fits the filter goes"),
             refused("--reserved-space", "all that fits the filter goes"),
-            refused("--builder", "pyctr builds by itself, without BuildKit"),
-            refused("--timeout", "it waits for nobody"),
+            refused("--keep-storage", "all that fits the filter goes"),
             refused("--verbose", "system df -v shows all of it"),
-            refused("-D --debug", "there is nothing to debug"),
         ),
         details="What is not there is made again by the next build that needs it. Layers that an"
         " image has stay.",

@@ -51,8 +51,7 @@ def build(runner: Runner, request: Request, told: Told) -> str:
         workers.build(here, stages)
         return _finished(here, here.states[planned.target])
     finally:
-        for held in here.held:
-            held.release()
+        here.release()
 
 
 def _finished(here: site.Site, made: State) -> str:

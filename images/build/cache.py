@@ -85,12 +85,18 @@ class Cache:
         return Entry(*rows[0]) if rows else None
 
     def add(self, key: str, layer: Layer | None, created: float, description: str) -> None:
-        """A layer that is there, synced and held; None if the step changed nothing."""
+        """A layer that is there, synced and held; None if the step changed nothing.
+
+        What was known for that key goes, unless something else names it.
+        """
         made = layer or Layer("", "", 0)
+        query = "SELECT diff_id, digest FROM build_cache WHERE key = ? AND diff_id NOT IN ('', ?)"
+        before = self._db.execute(query, (key, made.diff_id)).fetchall()
         row = (key, REGULAR, made.diff_id, made.digest, made.size, created, time.time(), 1,
                description)  # fmt: skip
         self._db.execute(f"INSERT OR REPLACE INTO build_cache VALUES ({_marks(row)})", row)
         _recorded()
+        self._free({row[0] for row in before}, {row[1] for row in before})
 
     def mount(self, key: str, description: str) -> str:
         """The folder of a cache mount, made where it is missing."""

@@ -66,8 +66,8 @@ class Request(Record):
 class Site:
     """The state of one build that its instructions share.
 
-    ``states`` are the stages that are done, by index. What ``held`` holds stays on the disk until
-    the build has ended.
+    ``states`` are the stages that are done, by index. ``held`` are locks on layers and archives,
+    by diff id: they stay on the disk until the build has ended.
     """
 
     def __init__(self, runner: Runner, request: Request, escape: str, told: Told) -> None:
@@ -77,14 +77,27 @@ class Site:
         self.told = told
         self.outer: dict[str, str] = {}
         self.states: dict[int, State] = {}
-        self.held: list[Held] = []
+        self.held: dict[str, tuple[Held, Held]] = {}
 
     def hold(self, layer: Layer) -> bool:
         """Keeps a layer until the build has ended; False if it is not there any more."""
+        if layer.diff_id in self.held:
+            return True
         store = self.runner.store
-        held = (store.unpacked.hold(layer.diff_id), store.blobs.hold(layer.digest))
-        self.held += [one for one in held if one is not None]
-        return None not in held
+        folder, archive = store.unpacked.hold(layer.diff_id), store.blobs.hold(layer.digest)
+        if folder is None or archive is None:
+            for held in (folder, archive):
+                if held is not None:
+                    held.release()
+            return False
+        self.held[layer.diff_id] = (folder, archive)
+        return True
+
+    def release(self) -> None:
+        """Lets go of all layers."""
+        for both in self.held.values():
+            for held in both:
+                held.release()
 
     def lower(self, state: State) -> tuple[str, ...]:
         """The lowerdirs of a state, the topmost first."""

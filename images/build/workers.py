@@ -60,8 +60,10 @@ def _go_on(
             waiting.remove(one)
             worker = _Worker(here, one)
             running[worker.socket.fileno()] = worker
-    fds, _, _ = select.select(list(running), [], [])
-    for fd in fds:
+    poll = select.poll()
+    for fd in running:
+        poll.register(fd, select.POLLIN)
+    for fd, _ in poll.poll():
         worker = running[fd]
         if worker.read():
             continue
