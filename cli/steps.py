@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any, TextIO
 
 _EVERY = 0.1  # seconds between two updates
+_COLUMNS, _ROWS = 80, 24  # of a terminal that does not say
 _LINES = 5  # of output below a step that is under way
 
 
@@ -100,7 +101,8 @@ class Steps:
             self._height = 0
 
     def _draw(self) -> None:
-        columns, rows = os.get_terminal_size(self._out.fileno())
+        size = os.get_terminal_size(self._out.fileno())
+        columns, rows = size.columns or _COLUMNS, size.lines or _ROWS
         now, lines = time.monotonic(), []
         for number, began in self._began.items():
             lines.append(f"{now - began:8.1f}s  {self._titles.get(number, '')}")

@@ -14,6 +14,7 @@ from images.build.errors import BuildError
 from images.dockerfile import lines, parser
 from images.dockerfile.errors import at
 from images.dockerfile.parser import Instruction
+from kernel.errors import PyctrError
 from kernel.record import Record
 
 TYPE_CHECKING = False
@@ -118,7 +119,11 @@ def _need(
         inherited = dockerfile.stages[own].instructions
         texts = [changes.trigger_text(one) for one in inherited if one.word == "ONBUILD"]
     else:
-        texts = triggers_of(base, platform) if base != SCRATCH else []
+        try:
+            texts = triggers_of(base, platform) if base != SCRATCH else []
+        except PyctrError as error:
+            what = f"{file}:{stage.number}: FROM {base}"
+            raise BuildError(what, str(error), error.hint) from None
     triggers = [one for text in texts for one in _triggers(text, base, stage.number)]
     instructions = (*triggers, *stage.instructions)
     sources: dict[str, int] = {}

@@ -76,9 +76,18 @@ def of_image(config: ImageConfig, layers: list[Layer]) -> State:
     """The state right after FROM an image."""
     raw = config.raw
     top = {k: v for k, v in raw.items() if k not in ("config", "history", "rootfs", "created")}
-    history = tuple(dict(entry) for entry in raw.get("history") or [] if isinstance(entry, dict))
+    history = tuple(
+        {key: value if _is_sane(key, value) else "" for key, value in entry.items()}
+        for entry in raw.get("history") or []
+        if isinstance(entry, dict)
+    )
     created = next((e["created"] for e in reversed(history) if e.get("created")), config.created)
-    return State(dict(raw.get("config") or {}), top, tuple(layers), history, {}, str(created))
+    return State(dict(raw.get("config") or {}), top, tuple(layers), history, {}, created)
+
+
+def _is_sane(key: str, value: Any) -> bool:
+    """Whether a field of a foreign image's history is what the specification says."""
+    return isinstance(value, bool if key == "empty_layer" else str)
 
 
 def dumps(state: State) -> str:
