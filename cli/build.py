@@ -200,8 +200,8 @@ COMMANDS: tuple[Command, ...] = (
         " done again only when its\ninstruction, the files that it copies, or a step before it have"
         " changed.",
         examples=(
-            "pyctr build -t training/webapp examples/webapp",
-            "pyctr build --build-arg VERSION=2 --target test -q examples/webapp",
+            "pyctr build -t training/webapp .",
+            "pyctr build --build-arg VERSION=2 --target test -q .",
             "printf 'FROM base\\nRUN echo hello > /greeting\\n' | pyctr build -t greeting -",
         ),
     ),

@@ -178,7 +178,8 @@ def test_a_prune_of_the_system_takes_what_nobody_uses(pyctr: Pyctr) -> None:
     lines = pyctr.out("events", "--since", "0", "--until", "0s", "--filter", "event=prune",
                       "--format", "{{.Type}} {{.Actor.Attributes.reclaimed}}")  # fmt: skip
     assert lines.splitlines() == [
-        "container 1000", "image 3000", "container 0", "volume 1000", "image 2000",
+        "container 1000", "image 3000", "builder 0",
+        "container 0", "volume 1000", "image 2000", "builder 0",
     ]  # fmt: skip
 
 

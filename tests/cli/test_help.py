@@ -30,6 +30,7 @@ COMMANDS: dict[str, Command] = {
 EXAMPLES = [(name, example) for name, one in COMMANDS.items() for example in one.examples]
 
 _GREETER = "pyctr run --name greeter base echo hello"
+_DOCKERFILE = r"printf 'FROM base AS test\nARG VERSION\nRUN echo $VERSION > /v\n' > Dockerfile"
 _SAVED = """
 pyctr create --name x base
 mkdir saved
@@ -44,6 +45,7 @@ tar -C saved -cf saved.tar .
 
 # What a person has typed before: for a command, or for one example of it.
 BEFORE: dict[str, str] = {
+    "builder build": _DOCKERFILE,
     "container cp": "pyctr exec web mkdir -p /etc/nginx /srv /data; echo x > index.html;"
         " tar -czf data.tar.gz index.html",
     "container rm": _GREETER,
@@ -52,6 +54,7 @@ BEFORE: dict[str, str] = {
     "container update": "pyctr create --name db base",
     "container wait": _GREETER,
     "system uninstall-service": "pyctr system install-service",
+    "image build": _DOCKERFILE,
     "image load": _SAVED,
     "image pull": "pyctr create base; pyctr tag base localhost:5000/team/app:1.0;"
         " pyctr push localhost:5000/team/app:1.0; pyctr rmi localhost:5000/team/app:1.0",
