@@ -108,9 +108,11 @@ class _LayerPacker(packing.Packer):
 
     def marker(self, name: str) -> None:
         """An empty file of that name."""
-        entry = self.archive.tarinfo(name)
+        import tarfile
+
+        entry = tarfile.TarInfo(name)
         entry.mode = 0
-        self.archive.addfile(entry)
+        self.add(entry)
 
 
 def is_whiteout(info: os.stat_result) -> bool:
