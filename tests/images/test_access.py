@@ -260,3 +260,27 @@ def test_helpers_are_chosen_for_each_registry_and_told_apart(
         json.dump({"credHelpers": {served.host: "../evil"}}, file)
     failed = pyctr("pull", f"{served.host}/team/app:1", code=1).stderr
     assert "invalid credential helper '../evil'" in failed
+
+
+def test_login_and_logout_in_all_their_forms(pyctr: Pyctr, serve: Serve, home_dir: str) -> None:
+    from tests.cli.test_run import Terminal
+
+    host = serve(auth=True).host
+    config = f"{home_dir}/docker-config/config.json"
+    said = pyctr("login", "-u", "ann", "-p", "secret", host)
+    assert "Login Succeeded" in said.stdout and "insecure" in said.stderr
+    assert f"Removing login credentials for {host}" in pyctr.out("logout", f"https://{host}/v2/")
+    both = pyctr("login", "-u", "ann", "-p", "x", "--password-stdin", host, code=1).stderr
+    assert "mutually exclusive" in both
+    assert "must provide --username" in pyctr("login", "--password-stdin", host, code=1).stderr
+    failed = pyctr("login", "--username", "ann", host, code=1).stderr
+    assert "the input is not a terminal" in failed
+    terminal = Terminal(pyctr.argv("login", host))
+    terminal.expect(b"Username: ")
+    terminal.type(b"ann\n")
+    terminal.expect(b"Password: ")
+    terminal.type(b"secret\n")
+    terminal.expect(b"Login Succeeded")
+    assert terminal.end() == 0
+    with open(config) as file:
+        assert host in file.read()

@@ -561,3 +561,42 @@ def _swept(pyctr: Pyctr) -> None:
     Store(pyctr.root, db).sweep(older_than=-1)
     db.close()
     assert os.listdir(f"{pyctr.root}/layers") == os.listdir(f"{pyctr.root}/blobs/sha256") == []
+
+
+def test_a_second_pull_goes_on_when_the_first_is_killed(pyctr: Pyctr, scripted: Start) -> None:
+    registry = scripted()
+    content = big()
+    registry.image("app", "1", [content])
+    over = threading.Event()
+
+    def act(request: Request) -> bool:
+        if not request.is_blob or len(registry.blobs()) > 1:
+            return False
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(content)))
+        request.end_headers()
+        request.wfile.write(content[: 2 << 20])
+        request.wfile.flush()
+        over.wait(60)
+        request.close_connection = True
+        return True
+
+    registry.act = act
+    argv = pyctr.argv("pull", "-q", f"{registry.host}/app:1")
+    first = subprocess.Popen(argv)
+    deadline = time.monotonic() + 60
+    kept = 0
+    while kept < 1 << 20:
+        sizes = [os.path.getsize(f"{pyctr.root}/blobs/sha256/{name}") for name in _listed(pyctr)]
+        kept = max(sizes, default=0)
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    second = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
+    while sum("/manifests/" in path for _, path, _ in registry.asked) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    first.send_signal(signal.SIGKILL)
+    assert first.wait() == -9 and second.wait(60) == 0
+    over.set()
+    [_, (_, headers)] = registry.blobs()
+    assert int(headers["Range"].removeprefix("bytes=").rstrip("-")) >= kept
