@@ -8,7 +8,6 @@ import sys
 from cli import steps
 from cli.creation import readers
 from cli.errors import UsageError
-from cli.layers import Layers
 from cli.options import Command, Parsed, option, refused, several, value
 from cli.shared import note
 from engine import home
@@ -16,6 +15,7 @@ from images import references
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from images.pull import Told
     from images.references import Reference
 
 _EPOCH = "SOURCE_DATE_EPOCH"
@@ -50,7 +50,7 @@ def _build(parsed: Parsed) -> int:
         os.unlink(parsed.iidfile)  # nobody takes an old id for the new one
     here = home.find()
     try:
-        made = build.build(here, request, shown, note, Layers(sys.stderr, "pull", quiet=quiet))
+        made = build.build(here, request, shown, note, _pulled(quiet))
     except StepFailed as error:
         shown.end()
         _tell_output(error.output)
@@ -65,6 +65,20 @@ def _build(parsed: Parsed) -> int:
         names = "".join(f"\nnamed {name.familiar}" for name in request.names)
         print(f"built sha256:{made}{names}", file=sys.stderr)
     return 0
+
+
+def _pulled(quiet: bool) -> Told:
+    """Shows the layers of an image that is pulled, if one is."""
+    shown: list[Told] = []
+
+    def told(digest: str, state: str, done: int, total: int) -> None:
+        if not shown:
+            from cli.layers import Layers
+
+            shown.append(Layers(sys.stderr, "pull", quiet=quiet))
+        shown[0](digest, state, done, total)
+
+    return told
 
 
 def _tell_output(output: tuple[str, ...]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 
 from engine import locks, reconcile, registries
-from engine.erase import erase_files
 from engine.errors import EngineError
 from images import platforms
 from images.build import building, context, site
@@ -18,7 +17,6 @@ from images.build.errors import BuildError
 from images.build.runner import Runner
 from kernel import trace
 from kernel.record import Record
-from runtime import cgroups, users
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,29 +70,30 @@ def build(
     """Builds an image; returns its id. ``told`` hears of steps, the others of what is pulled."""
     reconcile.sweep(home)
     runner = _Runner(home, request, tell, pulled)
+    if request.context != "-":
+        return _build(runner, request, told, *_opened(request))
+    if request.dockerfile == "-":
+        raise BuildError("cannot read the build context", "standard input is the Dockerfile")
     with runner.workspace() as scratch:
-        content, file, tree = _opened(request, scratch)
-        try:
-            return building.build(
-                runner,
-                site.Request(
-                    content, file, tree, request.names, request.build_args, request.labels,
-                    request.secrets, request.target, request.platform, request.network,
-                    request.no_cache, request.epoch,
-                ),
-                told,
-            )  # fmt: skip
-        finally:
-            tree.close()
+        return _build(runner, request, told, *_from_stdin(request, scratch))
 
 
-def _opened(request: BuildRequest, scratch: str) -> tuple[str, str, Tree]:
+def _build(
+    runner: Runner, request: BuildRequest, told: Told, content: str, file: str, tree: Tree
+) -> str:
+    wanted = site.Request(
+        content, file, tree, request.names, request.build_args, request.labels, request.secrets,
+        request.target, request.platform, request.network, request.no_cache, request.epoch,
+    )  # fmt: skip
+    try:
+        return building.build(runner, wanted, told)
+    finally:
+        tree.close()
+
+
+def _opened(request: BuildRequest) -> tuple[str, str, Tree]:
     """(the Dockerfile, its name for messages, the context)."""
     given = request.dockerfile
-    if request.context == "-":
-        if given == "-":
-            raise BuildError("cannot read the build context", "standard input is the Dockerfile")
-        return _from_stdin(request, scratch)
     if "://" in request.context or request.context.startswith("git@"):
         raise BuildError(
             f"cannot build from {request.context}",
@@ -205,6 +204,8 @@ class _Runner(Runner):
         return Workspace(self._home)
 
     def owner(self, root: int, text: str) -> tuple[int, int]:
+        from runtime import users
+
         found = users.lookup(root, text)
         return found.uid, found.gid if ":" in text else found.uid
 
@@ -230,6 +231,9 @@ class Workspace:
         return self._home.folder(self._id)
 
     def __exit__(self, *_exc: object) -> None:
+        from engine.erase import erase_files
+        from runtime import cgroups
+
         cgroup = f"/pyctr/{self._id}"
         try:
             cgroups.of(cgroup).kill()

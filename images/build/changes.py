@@ -8,8 +8,6 @@ Source: Docker's "Dockerfile reference".
 
 from __future__ import annotations
 
-import copy
-
 from images import instructions
 from images.build import variables
 from images.build.errors import BuildError
@@ -36,7 +34,7 @@ _TIME_MIN = 0.001  # seconds; as Docker
 
 def apply(state: State, instruction: Instruction, escape: str) -> State:
     """The state after an instruction of this kind. BuildError, ImageError."""
-    config, top = copy.deepcopy(state.config), dict(state.top)
+    config, top = dict(state.config), dict(state.top)  # fields are replaced, never changed
     perform = _PERFORM[instruction.word]
     perform(config, top, instruction, state, escape)
     own = state.own_command or instruction.word == "CMD"

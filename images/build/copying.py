@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-from images.build import context, fetch, place, site, variables
+from images.build import context, site, variables
 from images.build.errors import BuildError
 from images.build.select import select
 from images.dockerfile import words as texts
@@ -148,6 +148,8 @@ def _evaluated(here: Site, state: State, one: Instruction) -> _Copy:
     given = one.listed if one.listed is not None else variables.split(one.text, here.escape)
     *sources, destination = [(word, expand(word)) for word in given]
     heredocs = list(one.heredocs)
+    if one.word == "ADD":
+        from images.build import fetch
     local: list[str] = []
     inline: list[tuple[str, bytes]] = []
     urls: list[str] = []
@@ -189,6 +191,8 @@ def _fetched(here: Site, url: str, checksum: str) -> tuple[Fetched, IO[bytes]]:
     """What is behind a URL, in an unnamed file."""
     import tempfile
 
+    from images.build import fetch
+
     spool = tempfile.TemporaryFile()
     return fetch.fetch(url, spool, checksum), spool
 
@@ -201,6 +205,8 @@ def _perform(
     found: Selection | None,
     fetched: list[tuple[Fetched, IO[bytes]]],
 ) -> None:
+    from images.build import place
+
     epoch, lower = here.request.epoch, here.lower(state)
 
     def put(root: int, owner: tuple[int, int] | None) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 
-from images.build import context, mounts, place, site, variables
+from images.build import context, mounts, site, variables
 from images.build.cache import key_of
 from images.build.copying import Step, chain_of
 from images.build.errors import BuildError, StepFailed
@@ -167,6 +167,8 @@ def _variable(one: Mounted) -> str:
 
 def _from_context(here: Site, mount: RunMount, folder: str) -> str:
     """A copy of what is mounted: nothing that is ignored, and nothing that the host still has."""
+    from images.build import place
+
     found = select(here.request.context, (mount.source or "/",))
     copied = f"{folder}/bind-{os.urandom(4).hex()}"
     os.mkdir(copied, 0o755)
@@ -203,6 +205,8 @@ def _fill(here: Site, work: Work, mount: RunMount, folder: str) -> None:
     tree.remove_tree(new)
     os.mkdir(new, 0o755)
     if mount.origin:
+        from images.build import place
+
         lower = here.runner.store.stack(chain_of(here, work, mount.origin))
         with here.runner.workspace() as scratch:
             source = context.root(view.opened(lower, scratch))
