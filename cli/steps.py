@@ -39,7 +39,7 @@ class Steps:
         """One event, as :data:`images.build.site.Told` has them."""
         kind, about, *more = event
         if kind == "steps":
-            self._titles = about
+            self._titles = {number: _printable(title) for number, title in about.items()}
         elif kind == "warn":
             self._line(f"pyctr: warning: {about}")
         elif not self._quiet:

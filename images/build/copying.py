@@ -138,7 +138,10 @@ def chain_of(here: Site, work: Work, origin: str) -> list[str]:
     """The layers of the stage or image that from= names."""
     if origin in work.sources:
         return here.states[work.sources[origin]].chain
-    return list(here.runner.image(origin, here.request.platform).config.diff_ids)
+    image = here.runner.image(origin, here.request.platform)
+    if not all(here.hold(layer) for layer in here.runner.store.layers(image.id)):
+        raise BuildError(f"cannot copy from {origin}", "the image was removed just now")
+    return list(image.config.diff_ids)
 
 
 def _evaluated(here: Site, state: State, one: Instruction) -> _Copy:

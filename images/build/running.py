@@ -11,6 +11,7 @@ Source: Docker's "Dockerfile reference", RUN.
 
 from __future__ import annotations
 
+import codecs
 import os
 
 from images.build import context, mounts, site, variables
@@ -66,9 +67,12 @@ def run(here: Site, work: Work, state: State, one: Instruction, number: int) -> 
     def perform(folder: str) -> None:
         lower = here.lower(state)
         site.prepare(folder, lower)
-        locks: list[Lock] = []
+        caches: dict[str, tuple[str, Lock]] = {}
         try:
-            mounted = [_mounted(here, work, mount, folder, locks) for mount in wanted]
+            for mount in sorted(wanted, key=lambda one: one.identity):  # one order: no deadlock
+                if mount.kind == "cache" and mount.identity not in caches:
+                    caches[mount.identity] = _cache_folder(here, work, mount)
+            mounted = [_mounted(here, work, mount, folder, caches) for mount in wanted]
             kept = [one for one in mounted if one is not None]
             secret = tuple(_variable(one) for one in kept if one.wanted.variable)
             files = tuple(one for one in kept if one.wanted.target)
@@ -77,7 +81,7 @@ def run(here: Site, work: Work, state: State, one: Instruction, number: int) -> 
             )
             _perform(here, folder, lower, command, number)
         finally:
-            for lock in locks:
+            for _, lock in caches.values():
                 lock.release()
 
     return Step(key, perform)
@@ -104,11 +108,12 @@ def _perform(
     here: Site, folder: str, lower: tuple[str, ...], command: Command, number: int
 ) -> None:
     last = bytearray()
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def output(chunk: bytes) -> None:
         last.extend(chunk)
         del last[:-_LAST_BYTES]
-        here.told(("output", number, chunk.decode(errors="replace")))
+        here.told(("output", number, decoder.decode(chunk)))
 
     code = here.runner.run(folder, lower, command, output)
     if code:
@@ -134,7 +139,7 @@ def _key_of(here: Site, work: Work, mount: RunMount) -> dict[str, Any]:
 
 
 def _mounted(
-    here: Site, work: Work, mount: RunMount, folder: str, locks: list[Lock]
+    here: Site, work: Work, mount: RunMount, folder: str, caches: dict[str, tuple[str, Lock]]
 ) -> Mounted | None:
     """A mount and its files; None for a secret that is not there and need not be."""
     if mount.kind == "secret":
@@ -147,7 +152,7 @@ def _mounted(
             )
         return None if content is None else Mounted(mount, content=content)
     if mount.kind == "cache":
-        return Mounted(mount, path=_cache_folder(here, work, mount, locks))
+        return Mounted(mount, path=caches[mount.identity][0])
     if mount.kind == "tmpfs":
         return Mounted(mount)
     if mount.origin:
@@ -180,8 +185,8 @@ def _from_context(here: Site, mount: RunMount, folder: str) -> str:
     return f"{copied}/content"
 
 
-def _cache_folder(here: Site, work: Work, mount: RunMount, locks: list[Lock]) -> str:
-    """The folder of a cache mount, locked as its sharing says until the command has ended."""
+def _cache_folder(here: Site, work: Work, mount: RunMount) -> tuple[str, Lock]:
+    """The folder of a cache mount, and a lock on it as its sharing says."""
     cache = here.runner.store.build_cache
     attempt = 0
     while True:
@@ -193,10 +198,13 @@ def _cache_folder(here: Site, work: Work, mount: RunMount, locks: list[Lock]) ->
         except BlockingIOError:  # somebody has it: a private mount gets another one
             attempt += 1
             continue
-        locks.append(lock)
-        if not os.path.isdir(folder):
-            _fill(here, work, mount, folder)
-        return folder
+        try:
+            if not os.path.isdir(folder):
+                _fill(here, work, mount, folder)
+        except BaseException:
+            lock.release()
+            raise
+        return folder, lock
 
 
 def _fill(here: Site, work: Work, mount: RunMount, folder: str) -> None:

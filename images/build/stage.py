@@ -18,6 +18,7 @@ from images.adding import Layer
 from images.build import changes, copying, graph, running, state, variables
 from images.build.errors import BuildError, StepFailed
 from kernel.errors import PyctrError
+from kernel.paths import open_real
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ class Stage:
     def _base(self) -> State:
         here, work = self.here, self.work
         if work.stage >= 0:
-            return here.states[work.stage].replace(own_command=False)
+            parent = here.states[work.stage]
+            config = {k: v for k, v in parent.config.items() if k != "OnBuild"}
+            return parent.replace(config=config, own_command=False)
         wanted = work.platform or here.request.platform
         if work.base == graph.SCRATCH:
             platform = platforms.parse(wanted or "linux")
@@ -97,6 +100,10 @@ class Stage:
                     return False
             except PyctrError as error:
                 raise self._failed(one, error) from None
+            except OSError as error:
+                why = (error.strerror or str(error)).lower()
+                path = error.filename if isinstance(error.filename, str) else ""
+                raise self._failed(one, BuildError(why, path)) from None
             self._ready = None
             self.position += 1
         return True
@@ -183,8 +190,7 @@ class Stage:
     def _tell_of_volumes(self, after: State, one: Instruction, layer: Layer) -> None:
         folder = self.here.runner.store.layer_folder(layer.diff_id)
         for path in after.volumes:
-            at = f"{folder}{os.path.normpath(path)}"
-            if os.path.realpath(at) == at and os.path.isdir(at) and os.listdir(at):
+            if _holds(folder, path):
                 self.here.told(
                     ("warn", f"{self._file}:{one.number}: {one.word} changes files below the"
                      f" volume {path}: they are kept in the image, and a new volume begins with"
@@ -195,6 +201,22 @@ class Stage:
     def _number(self) -> int:
         """The number of the step that is next."""
         return self._numbers[self._passed]
+
+
+def _holds(layer: str, path: str) -> bool:
+    """Whether there is something below a path of a layer, itself without links."""
+    root = os.open(layer, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+        fd = open_real(root, os.path.normpath(path).strip("/"), flags)
+    except OSError:  # the layer has nothing there, or no folder
+        return False
+    finally:
+        os.close(root)
+    try:
+        return bool(os.listdir(fd))
+    finally:
+        os.close(fd)
 
 
 def _history_of(after: State, one: Instruction) -> str:

@@ -311,6 +311,18 @@ def test_files_are_copied_by_the_rules(build: Builder) -> None:
     assert ".dockerignore" in ignored.stderr
 
 
+def test_an_image_can_begin_with_nothing(build: Builder) -> None:
+    image = build.image(
+        "FROM base AS tools\nFROM scratch\nCOPY --from=tools /bin/busybox /bin/sh\n"
+        'RUN ["/bin/sh", "-c", "echo made > /made"]\nRUN echo more >> /made\n'
+        "WORKDIR /here\nCMD cat /made\n"
+    )
+    assert build.config(image)["WorkingDir"] == "/here"
+    assert build.run(image, "/bin/sh", "-c", "read a < /made; echo $a; pwd") == "made\n/here"
+    empty = build.image("FROM scratch\nLABEL a=b\n")
+    assert build.layers(empty) == []
+
+
 def test_files_come_from_stages_and_images(build: Builder) -> None:
     build.image("FROM scratch\nCOPY <<EOF /from-image\nimage\nEOF\n", "-t", "other")
     image = build.image(
@@ -517,6 +529,8 @@ def test_triggers_run_in_the_build_of_the_child(build: Builder) -> None:
     assert build.layers(grandchild) == build.layers(child)
     stages = build("FROM base AS one\nONBUILD RUN echo triggered\nFROM one\n")
     assert "triggered" in stages.stderr
+    chain = "FROM base AS one\nONBUILD RUN echo once\nFROM one AS two\nFROM two\n"
+    assert build.said(chain) == ["once"], "a trigger is not inherited twice"
 
 
 def test_the_id_is_written_and_quiet_prints_nothing_else(build: Builder) -> None:
