@@ -6,11 +6,14 @@ import io
 import json
 import os
 import pty
+import shutil
 import signal
+import socket
 import subprocess
 import tarfile
 import threading
 import time
+import urllib.request
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -714,3 +717,40 @@ def test_the_example_builds_on_any_base_that_has_what_it_installs(build: Builder
     found = build.config("training/webapp")
     assert set(found["Volumes"]) == {"/webapp"} and set(found["ExposedPorts"]) == {"5000/tcp"}
     assert build.run("training/webapp", "ls") == "app.py"
+
+
+def test_the_example_builds_on_debian_and_counts_its_visits(build: Builder) -> None:
+    """apt-get reaches Debian's packages; the count outlives the container's restart."""
+    if shutil.which("mmdebstrap") is None:
+        pytest.skip("mmdebstrap is not installed: apt-get install mmdebstrap")
+    root = f"{build.pyctr.root}/debian.tar"
+    made = subprocess.run(
+        ["mmdebstrap", "--quiet", "--variant=apt", "bookworm", root],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    if made.returncode:
+        pytest.skip(f"Debian's packages cannot be reached: {made.stderr[-300:]}")
+    build.pyctr("import", "-c", "CMD bash", root, "debian")
+    os.unlink(root)
+    argv = build.pyctr.argv("build", "-t", "training/webapp", f"{PROJECT}/examples/webapp")
+    subprocess.run(argv, check=True, timeout=300, capture_output=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    flags = ("--network", "host", "-e", f"PORT={port}", "-v", "/webapp", "--name", "web")
+    build.pyctr("run", "-d", *flags, "training/webapp", "python", "app.py")
+    assert visited(port) == "Hello! You are visitor 1.\n"
+    assert visited(port) == "Hello! You are visitor 2.\n"
+    build.pyctr("restart", "-t", "0", "web")
+    assert visited(port) == "Hello! You are visitor 3.\n"
+
+
+def visited(port: int) -> str:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            assert time.monotonic() < deadline, "nobody answers"
+            time.sleep(0.05)
