@@ -7,11 +7,10 @@ import sys
 
 from cli import steps
 from cli.creation import readers
-from cli.errors import UsageError
 from cli.options import Command, Parsed, option, refused, several, value
 from cli.shared import note
 from engine import home
-from images import references
+from images import clock, references
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,12 +30,13 @@ def _build(parsed: Parsed) -> int:
 
     quiet = parsed.quiet or parsed.progress == "quiet"
     shown = steps.Steps(sys.stderr, "quiet" if quiet else parsed.progress)
+    arguments = _arguments(parsed)
     request = build.BuildRequest(
         parsed.words[0],
         sys.stdin.buffer,
         parsed.file or "",
         tuple(parsed.tag),
-        _arguments(parsed),
+        arguments,
         dict(parsed.label),
         dict(parsed.secret),
         parsed.target or "",
@@ -44,7 +44,7 @@ def _build(parsed: Parsed) -> int:
         parsed.network,
         parsed.no_cache,
         "always" if parsed.pull else "missing",
-        _epoch(parsed),
+        clock.read(arguments[_EPOCH]) if arguments.get(_EPOCH) else clock.epoch(),
     )
     if parsed.iidfile and os.path.exists(parsed.iidfile):
         os.unlink(parsed.iidfile)  # nobody takes an old id for the new one
@@ -96,16 +96,6 @@ def _arguments(parsed: Parsed) -> dict[str, str]:
         elif name in os.environ:
             found[name] = os.environ[name]
     return found
-
-
-def _epoch(parsed: Parsed) -> int | None:
-    """SOURCE_DATE_EPOCH as a build argument, or of the environment."""
-    word = _arguments(parsed).get(_EPOCH, os.environ.get(_EPOCH, ""))
-    if not word:
-        return None
-    if not (word.isascii() and word.isdigit()):
-        raise UsageError(f"invalid {_EPOCH} {word!r}", "it is seconds since 1970")
-    return int(word)
 
 
 def _name(text: str) -> Reference:

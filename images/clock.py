@@ -20,7 +20,11 @@ _MOST = 253402300799  # the last second of the year 9999: RFC 3339 has four digi
 
 def epoch() -> int | None:
     """SOURCE_DATE_EPOCH, None if it is not set or empty. ImageError if it is no moment."""
-    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return read(os.environ.get("SOURCE_DATE_EPOCH", ""))
+
+
+def read(text: str) -> int | None:
+    """The same of a value that comes from elsewhere."""
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and int(text) <= _MOST):
@@ -32,4 +36,9 @@ def epoch() -> int | None:
 
 def now() -> str:
     """The moment at which an image is made, in the form of RFC 3339, UTC."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch()))
+    return shown(epoch())
+
+
+def shown(seconds: float | None) -> str:
+    """A moment in the form of RFC 3339, UTC; None is now."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import time
 
-from images import platforms
+from images import clock, platforms
 from images.build import graph, site, stage, variables, workers
 from images.config import encode, host_architecture
 from images.dockerfile import parser
@@ -76,15 +75,14 @@ def _configuration(request: Request, made: State) -> dict[str, Any]:
     config = {key: value for key, value in made.config.items() if value not in (None, "", [], {})}
     if request.labels:
         config["Labels"] = {**(config.get("Labels") or {}), **request.labels}
-    now = time.time() if request.epoch is None else request.epoch
-    created = made.created or _shown(now)
+    created = made.created or clock.shown(request.epoch)
     history = []
     last = made.history[0].get("created") if made.history else ""
     for entry in made.history:
         last = entry.get("created") or last or created
         history.append({**entry, "created": last})
     if request.epoch is not None:
-        limit = _shown(request.epoch)
+        limit = clock.shown(request.epoch)
         created = min(created, limit)
         history = [{**entry, "created": min(entry["created"], limit)} for entry in history]
     return {
@@ -94,8 +92,3 @@ def _configuration(request: Request, made: State) -> dict[str, Any]:
         "history": history,
         "rootfs": {"diff_ids": [f"sha256:{d}" for d in made.chain], "type": "layers"},
     }
-
-
-def _shown(seconds: float) -> str:
-    """RFC 3339."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

@@ -13,7 +13,7 @@ import json
 import os
 import time
 
-from images import platforms
+from images import clock, platforms
 from images.adding import Layer
 from images.build import changes, copying, graph, running, state, variables
 from images.build.errors import BuildError, StepFailed
@@ -174,7 +174,7 @@ class Stage:
 
     def _add(self, after: State, one: Instruction, layer: Layer | None, created: float) -> None:
         """The state after a step, its history, and a word about volumes."""
-        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(created))
+        when = clock.shown(created)
         text = _history_of(after, one)
         if layer is None:
             self.state = changes.recorded(after.replace(created=after.created or when), text)

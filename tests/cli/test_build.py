@@ -620,6 +620,34 @@ def test_on_a_terminal_the_steps_change_and_leave_their_ends(build: Builder) -> 
     assert b"           more" in seen or b"           output" in seen
 
 
+def test_a_layer_on_disk_and_its_archive_are_the_same(
+    build: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The upperdir becomes the layer as it is; who loads the image has it from the archive."""
+    build.image(
+        "FROM base\n"
+        "RUN mkdir -p /a/b /gone /again; echo 1 > /a/one; ln /a/one /a/b/hard; ln -s one /a/soft;"
+        " mkfifo -m 640 /a/pipe; chown 7:8 /a/b; chmod 4755 /a/one; touch /gone/x /again/old\n"
+        "RUN rm -r /gone /a/b/hard; rm -r /again; mkdir -m 1777 /again; touch /again/new;"
+        f" touch /{'n' * 200}\n"
+        "RUN chmod 700 /a; echo more >> /a/one; mv /a/soft /a/moved\n",
+        "-t", "x",
+    )  # fmt: skip
+    script = (
+        "find / -xdev -not -path '/dev*' -not -path '/etc/*' -not -path '/proc*' -not -path '/sys*'"
+        " | sort | while read f; do stat -c '%n %A %u %g %h %s' \"$f\"; done;"
+        " cat /a/one; readlink /a/moved; cat /etc/passwd"
+    )
+    here = build.run("x", "sh", "-c", script)
+    assert "/gone" not in here and "/again/old" not in here and "/again/new" in here
+    build.pyctr("save", "-o", f"{build.folder}/saved.tar", "x")
+    other = f"{build.pyctr.root}/other"
+    monkeypatch.setenv("PYCTR_ROOT", other)
+    monkeypatch.setenv("PYCTR_RUN", f"{os.environ['PYCTR_RUN']}/other")
+    build.pyctr("load", "-i", f"{build.folder}/saved.tar")
+    assert build.run("x", "sh", "-c", script) == here
+
+
 # -- what is kept --------------------------------------------------------------------------
 
 
