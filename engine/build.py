@@ -227,7 +227,11 @@ class Workspace:
 
     def __enter__(self) -> str:
         self._lock.take()
-        _made()
+        try:
+            _made()
+        except BaseException:
+            self.__exit__()
+            raise
         return self._home.folder(self._id)
 
     def __exit__(self, *_exc: object) -> None:

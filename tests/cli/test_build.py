@@ -713,6 +713,62 @@ def test_after_a_kill_at_any_point_the_same_build_works_and_nothing_is_left(
             assert not os.path.isdir(f"/sys/fs/cgroup/{hierarchy}/pyctr/{identity}")
 
 
+@pytest.mark.parametrize(
+    "point",
+    ["images.build.site.changed", "images.build.site.adopted", "images.build.cache.recorded",
+     "images.unpacking.written", "images.unpacking.renamed", "engine.build.workspace_made@2"],
+)  # fmt: skip
+def test_a_failure_at_any_point_is_told_and_leaves_nothing(
+    build: Builder, point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build.file("a", "a")
+    dockerfile = "FROM base\nRUN echo x > /x\nCOPY a /\n"
+    build.pyctr("create", "--name", "c", "base")
+    monkeypatch.setenv("PYCTR_TRACE", f"fail:{point}")
+    failed = build(dockerfile, code=1)
+    assert "Dockerfile:" in failed.stderr and "failed on purpose" in failed.stderr
+    monkeypatch.delenv("PYCTR_TRACE")
+    assert len(os.listdir(f"{build.pyctr.root}/containers")) == 1, "that of c"
+    assert build.run(build.image(dockerfile), "cat", "/x") == "x"
+
+
+@pytest.mark.parametrize("point", ["images.build.site.adopted", "engine.build_run.started"])
+def test_a_worker_that_is_killed_ends_the_build_and_nothing_is_left(
+    build: Builder, point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dockerfile = (
+        "FROM base AS a\nRUN echo a > /a\nFROM base AS b\nRUN echo b > /b\n"
+        "FROM base\nCOPY --from=a /a /\nCOPY --from=b /b /\n"
+    )
+    build.pyctr("create", "--name", "c", "base")
+    monkeypatch.setenv("PYCTR_TRACE", f"kill:{point}")
+    assert "was killed" in build(dockerfile, code=1).stderr
+    monkeypatch.delenv("PYCTR_TRACE")
+    own = build.pyctr.out("ps", "-aq", "--no-trunc")
+    assert os.listdir(f"{build.pyctr.root}/containers") == [own]
+    assert build.run(build.image(dockerfile), "cat", "/a", "/b") == "a\nb"
+
+
+def test_when_the_build_is_killed_its_workers_and_their_commands_end(build: Builder) -> None:
+    script = "RUN echo begins; sleep 1000\n"
+    build.file(
+        "Dockerfile",
+        f"FROM base AS a\n{script}FROM base AS b\n{script}FROM a\nCOPY --from=b / /b\n",
+    )
+    running = subprocess.Popen(
+        build.pyctr.argv("build", build.folder), stderr=subprocess.PIPE, text=True
+    )
+    assert running.stderr is not None
+    begun = 0
+    while begun < 2:
+        begun += running.stderr.readline().rstrip().endswith(" begins")
+        assert running.poll() is None
+    running.kill()
+    running.stderr.read()  # until nobody has it any more
+    build.pyctr("ps", "-a")
+    assert os.listdir(f"{build.pyctr.root}/containers") == []
+
+
 def test_an_interrupted_build_ends_its_command_and_leaves_nothing(build: Builder) -> None:
     build.file("Dockerfile", "FROM base\nRUN echo begins; sleep 1000\n")
     for number in (signal.SIGINT, signal.SIGTERM):
