@@ -119,6 +119,20 @@ class Scripted:
         big = {path for path, (content, _) in self.content.items() if len(content) > 10_000}
         return [(path, headers) for _, path, headers in self.asked if path in big]
 
+    def stall(self, after: int) -> threading.Event:
+        """The first request for a layer gets so many bytes, and nothing more until the event."""
+        over = threading.Event()
+
+        def act(request: Request) -> bool:
+            if not request.is_blob or len(self.blobs()) > 1:
+                return False
+            request.cut_off(after)
+            over.wait(60)
+            return True
+
+        self.act = act
+        return over
+
     def put(self, repository: str, where: str, content: bytes, kind: str, name: str = "") -> str:
         """Content under its digest, and under a name; returns the digest."""
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"

@@ -119,48 +119,32 @@ def test_a_registry_without_ranges_is_read_from_the_beginning(
 
 def test_a_killed_pull_goes_on_where_it_stopped(pyctr: Pyctr, scripted: Start) -> None:
     registry = scripted()
-    content = big()
-    registry.image("app", "1", [content])
-    half, arrived = len(content) // 2, threading.Event()
-
-    def act(request: Request) -> bool:
-        if not request.is_blob:
-            return False
-        request.send_response(200)
-        request.send_header("Content-Length", str(len(content)))
-        request.end_headers()
-        request.wfile.write(content[:half])
-        request.wfile.flush()
-        arrived.wait(60)
-        request.close_connection = True
-        return True
-
-    registry.act = act
+    registry.image("app", "1", [big()])
+    over = registry.stall(2 << 20)
     full = f"{registry.host}/app:1"
     pulling = subprocess.Popen(pyctr.argv("pull", full), stdout=subprocess.DEVNULL)
-    part = f"{pyctr.root}/blobs/sha256/.part-"
-    deadline = time.monotonic() + 60
-    kept = 0
-    while kept < 1 << 20 and time.monotonic() < deadline:
-        sizes = [os.path.getsize(f"{pyctr.root}/blobs/sha256/{name}") for name in _listed(pyctr)]
-        kept = max(sizes, default=0)
-        time.sleep(0.01)
+    kept = arrived(pyctr, 1 << 20)
     pulling.send_signal(signal.SIGKILL)
-    assert pulling.wait() == -9 and kept >= 1 << 20, part
-    arrived.set()
+    assert pulling.wait() == -9
+    over.set()
     assert pyctr.out("images", "-q") == ""
-    registry.act = None
     pyctr("pull", "-q", full)
     went_on = registry.blobs()[-1][1]["Range"]
     assert int(went_on.removeprefix("bytes=").rstrip("-")) >= kept
     assert parts_of(pyctr) == []
 
 
-def _listed(pyctr: Pyctr) -> list[str]:
+def arrived(pyctr: Pyctr, least: int) -> int:
+    """Waits until so many bytes of a layer are on disk; how many there are."""
     folder = f"{pyctr.root}/blobs/sha256"
-    if not os.path.isdir(folder):
-        return []
-    return [name for name in os.listdir(folder) if name.startswith(".part-")]
+    deadline = time.monotonic() + 60
+    while True:
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+        sizes = [os.path.getsize(f"{folder}/{n}") for n in names if n.startswith(".part-")]
+        if max(sizes, default=0) >= least:
+            return max(sizes)
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_two_pulls_at_once_share_the_work(pyctr: Pyctr, scripted: Start) -> None:
@@ -382,35 +366,14 @@ def test_tags_that_are_none_are_refused(pyctr: Pyctr, scripted: Start) -> None:
 
 def test_ctrl_c_ends_a_pull_that_waits_and_the_next_goes_on(pyctr: Pyctr, scripted: Start) -> None:
     registry = scripted()
-    content = big()
-    registry.image("app", "1", [content])
-    waiting, over = threading.Event(), threading.Event()
-
-    def act(request: Request) -> bool:
-        if not request.is_blob:
-            return False
-        request.send_response(200)
-        request.send_header("Content-Length", str(len(content)))
-        request.end_headers()
-        request.wfile.write(content[: 2 << 20])
-        request.wfile.flush()
-        waiting.set()
-        over.wait(60)
-        return True
-
-    registry.act = act
-    pulling = subprocess.Popen(
-        pyctr.argv("pull", f"{registry.host}/app:1"), stdout=subprocess.DEVNULL
-    )
-    assert waiting.wait(60)
-    deadline = time.monotonic() + 60
-    while not any(os.path.getsize(f"{pyctr.root}/blobs/sha256/{n}") for n in _listed(pyctr)):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    registry.image("app", "1", [big()])
+    over = registry.stall(2 << 20)
+    argv = pyctr.argv("pull", f"{registry.host}/app:1")
+    pulling = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
+    arrived(pyctr, 1 << 20)
     pulling.send_signal(signal.SIGINT)
     assert pulling.wait(30) == 130  # the server has not said another word
     over.set()
-    registry.act = None
     pyctr("pull", f"{registry.host}/app:1")
     assert registry.blobs()[-1][1].get("Range", "").startswith("bytes=")
 
@@ -548,6 +511,8 @@ def test_whoever_is_killed_leaves_the_old_image_or_the_new_one(
             pyctr("rmi", full)
             pyctr("image", "prune", "-f")
             _swept(pyctr)
+            if not killed:  # it is not on the way, or not so often
+                break
     assert len(reached) >= 4, reached
 
 
@@ -565,33 +530,13 @@ def _swept(pyctr: Pyctr) -> None:
 
 def test_a_second_pull_goes_on_when_the_first_is_killed(pyctr: Pyctr, scripted: Start) -> None:
     registry = scripted()
-    content = big()
-    registry.image("app", "1", [content])
-    over = threading.Event()
-
-    def act(request: Request) -> bool:
-        if not request.is_blob or len(registry.blobs()) > 1:
-            return False
-        request.send_response(200)
-        request.send_header("Content-Length", str(len(content)))
-        request.end_headers()
-        request.wfile.write(content[: 2 << 20])
-        request.wfile.flush()
-        over.wait(60)
-        request.close_connection = True
-        return True
-
-    registry.act = act
+    registry.image("app", "1", [big()])
+    over = registry.stall(2 << 20)
     argv = pyctr.argv("pull", "-q", f"{registry.host}/app:1")
     first = subprocess.Popen(argv)
-    deadline = time.monotonic() + 60
-    kept = 0
-    while kept < 1 << 20:
-        sizes = [os.path.getsize(f"{pyctr.root}/blobs/sha256/{name}") for name in _listed(pyctr)]
-        kept = max(sizes, default=0)
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    kept = arrived(pyctr, 1 << 20)
     second = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
     while sum("/manifests/" in path for _, path, _ in registry.asked) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.01)
