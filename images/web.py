@@ -125,6 +125,8 @@ class Web:
     ) -> Response:
         url = place if place.startswith(("http:", "https:")) else self._found_base() + place
         own = url.startswith(self._found_base() + "/")
+        if not own:
+            self._refuse_plain(self._found_base(), url)
         if own and scope in self._tokens:
             headers["Authorization"] = f"Bearer {self._tokens[scope]}"
         elif own and self._basic and self._credentials is not None:
@@ -158,12 +160,26 @@ class Web:
             following = urllib.parse.urljoin(url, place)
             if _origin(following) != _origin(url):
                 headers = {key: own for key, own in headers.items() if key != "Authorization"}
-            if url.startswith("https:") and not following.startswith("https:"):
-                raise RegistryError(
-                    f"the registry {self.host} is not trusted", "it leads from https to plain http"
-                )
+            self._refuse_plain(url, following)
             url = following
         raise RegistryError(f"the registry {self.host} leads in a circle", "too many redirects")
+
+    def _refuse_plain(self, url: str, following: str) -> None:
+        """Plain HTTP is never gone to from TLS, and else only where a registry may speak it."""
+        before, after = (urllib.parse.urlsplit(one).scheme for one in (url, following))
+        if after == "https":
+            return
+        why = ""
+        if before == "https":
+            why = "it leads from https to plain http"
+        elif after != "http" or not self._may_be_plain(following):
+            why = f"it leads to {following[:_WORDS_MAX]!r}"
+        if why:
+            raise RegistryError(f"the registry {self.host} is not trusted", why)
+
+    def _may_be_plain(self, url: str) -> bool:
+        """Whether plain HTTP with a host is no risk, or one that was asked for."""
+        return self._insecure or trust.is_loopback(_origin(url)[1].rpartition("@")[2])
 
     def _once(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Response:
         try:
@@ -196,9 +212,9 @@ class Web:
     def _token(self, challenge: dict[str, str], scope: str) -> str:
         """A bearer token for a scope, as the challenge says where to get it."""
         realm = challenge.get("realm", "")
-        secure = realm.startswith("https://")
-        if not secure and not (realm.startswith("http://") and self._base.startswith("http://")):
+        if not realm.startswith(("https://", "http://")):
             raise RegistryError(f"the registry {self.host} asks for a token from {realm!r}")
+        self._refuse_plain(self._base, realm)
         asked = [("service", challenge["service"])] if "service" in challenge else []
         asked += [("scope", own) for own in (scope or challenge.get("scope", "")).split()]
         credentials = self._credentials

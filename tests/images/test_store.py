@@ -136,6 +136,27 @@ def test_a_commit_adds_one_layer_and_changes_the_configuration(images: store.Sto
     assert os.listdir(images.lower(child)[0]) == ["new"]
 
 
+def test_a_commit_that_cannot_be_read_to_the_end_leaves_nothing(
+    images: store.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = images.get(imported(images, "parent", file="old"))
+    kept = sorted(os.listdir(images.blobs.folder)), sorted(os.listdir(images.unpacked.folder))
+    os.mkdir(f"{images.root}/upper")
+
+    def pack(_fd: int, out: io.BytesIO, _newest: int | None) -> None:
+        out.write(bytes(1 << 20))
+        raise OSError("no more of it")
+
+    monkeypatch.setattr("overlay.layers.pack", pack)
+    with pytest.raises(OSError, match="no more of it"):
+        commit.commit(images, parent, f"{images.root}/upper", {}, None)
+    assert kept == (
+        sorted(os.listdir(images.blobs.folder)),
+        sorted(os.listdir(images.unpacked.folder)),
+    )
+    assert len(images.listing()) == 1
+
+
 def blobs_of(folder: str) -> blobs.Blobs:
     os.makedirs(f"{folder}/blobs", exist_ok=True)
     return blobs.Blobs(f"{folder}/blobs")

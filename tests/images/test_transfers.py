@@ -65,6 +65,30 @@ def test_a_redirect_is_followed_without_the_credentials(
     assert registry.blobs()[0][1]["Authorization"].startswith("Basic ")
 
 
+@pytest.mark.parametrize(
+    "place", ["http://192.0.2.1:1/x", "ftp://127.0.0.1/x", "file:///etc/passwd", "http://x@[::2]/"]
+)
+def test_who_speaks_plain_http_leads_to_loopback_alone(
+    pyctr: Pyctr, scripted: Start, place: str
+) -> None:
+    registry = scripted()
+    answers = iter(["token", "redirect"])
+
+    def act(request: Request) -> bool:
+        if next(answers) == "token":
+            request.answer(401, WWW_Authenticate=f'Bearer realm="{place}"')
+        else:
+            request.answer(302, Location=place)
+        return True
+
+    assert "no such image" in pyctr("pull", f"{registry.host}/app:1", code=1).stderr
+    registry.act = lambda request: "/manifests/" in request.path and act(request)
+    for _ in range(2):
+        failed = pyctr("pull", f"{registry.host}/app:1", code=1).stderr
+        assert repr(place) in failed and ("not trusted" in failed or "a token from" in failed)
+    assert next(answers, None) is None
+
+
 def test_redirects_in_a_circle_end(pyctr: Pyctr, scripted: Start) -> None:
     registry = scripted()
 
@@ -451,6 +475,21 @@ def test_an_upload_whose_last_answer_is_lost_is_done(pyctr: Pyctr, scripted: Sta
     pyctr("create", "base")
     pyctr("tag", "base", f"{registry.host}/app:1")
     assert "Pushed" in pyctr.out("push", f"{registry.host}/app:1")
+
+
+def test_an_upload_does_not_go_to_another_host_in_plain_http(pyctr: Pyctr, scripted: Start) -> None:
+    registry = scripted()
+
+    def act(request: Request) -> bool:
+        if request.command == "POST":
+            request.answer(202, Location="http://192.0.2.1:1/upload")
+        return request.command == "POST"
+
+    registry.act = act
+    pyctr("create", "base")
+    pyctr("tag", "base", f"{registry.host}/app:1")
+    failed = pyctr("push", f"{registry.host}/app:1", code=1).stderr
+    assert "it leads to 'http://192.0.2.1:1/upload'" in failed
 
 
 def test_a_push_that_is_refused_sends_no_manifest(pyctr: Pyctr, scripted: Start) -> None:
