@@ -22,6 +22,7 @@ _MAKES = ("create", "run")
 # key of the configuration: (key of the flag, commands in which it is a default)
 FLAGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "detach_keys": ("detach_keys", ("attach", "exec", "run", "start")),
+    "network": ("network", _MAKES),
     "containers.memory": ("memory", _MAKES),
     "containers.cpus": ("cpus", _MAKES),
     "containers.pids_limit": ("pids_limit", _MAKES),

@@ -104,6 +104,7 @@ def _run(parsed: Parsed) -> int:
                 output=output,
                 console=terminal.size(),
                 on_line=explain if parsed.explain else None,
+                warn=warn,
             )
             if not output:
                 print(made.id)
@@ -172,7 +173,7 @@ def _start(parsed: Parsed) -> int:
                 return start.script(here, one).rstrip("\n")
             if not containers.is_up(one):
                 on_line = explain if parsed.explain else None
-                start.start(here, one, on_line=on_line).connection.close()
+                start.start(here, one, on_line=on_line, warn=warn).connection.close()
             return word
 
         return each(parsed.words, begin)
@@ -188,7 +189,13 @@ def _start(parsed: Parsed) -> int:
             streams.redraw = True
         else:
             session = start.start(
-                here, one, stdin=stdin, output=_BOTH, console=terminal.size(), on_line=on_line
+                here,
+                one,
+                stdin=stdin,
+                output=_BOTH,
+                console=terminal.size(),
+                on_line=on_line,
+                warn=warn,
             )
         code = _follow(here, one, session, streams, parsed, proxied=not one.settings.tty)
     return left(0) if code == attach.DETACHED else code

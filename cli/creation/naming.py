@@ -59,8 +59,9 @@ _NO_NETWORKS = "pyctr has no networks but none and host yet"
 _NO_PORTS = "pyctr cannot publish ports yet: --network host shares the host's"
 
 OPTIONS: tuple[Option, ...] = (
-    value("--network --net", "none|host|container:NAME", "No network (the default), that of the"
-          " host, or of another container", read=readers.network, default="none"),
+    value("--network --net", "NETWORK", "bridge (the default) or another network, none, host, or"
+          " container:NAME for that of another container", read=readers.network,
+          default="bridge"),
     value("-h --hostname", "NAME", "Host name inside", read=readers.hostname, default=""),
     value("--domainname", "NAME", "NIS domain name inside", read=readers.hostname, default=""),
     several("--add-host", "NAME:ADDRESS", "Add a line to its /etc/hosts", read=extra_host),

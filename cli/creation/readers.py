@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 
-from cli.errors import UsageError
 from kernel import units
 from volumes.requests import parse_volume
 
@@ -103,12 +102,7 @@ def hostname(text: str) -> str:
 def network(text: str) -> str:
     if text == "container:":
         raise ValueError("write container:NAME")
-    if text not in ("none", "host") and not text.startswith("container:"):
-        raise UsageError(
-            f"network {text!r} is not supported yet",
-            "pyctr knows none (the default), host and container:NAME",
-        )
-    return text
+    return "bridge" if text == "default" else text
 
 
 def signal(text: str) -> str:

@@ -1,0 +1,297 @@
+"""The network agent: one process for each root folder, on demand, that speaks with the kernel.
+
+It keeps what is slow to load (pyroute2, libnftables) and nothing that matters: what should be
+stands in the database, what is in the kernel. So it may be killed at any time, and the next command
+starts another. One thread; requests are done one after the other (see :mod:`network.client`), and
+no client can hold it up: a request is read when it is there, and an answer that nobody takes is
+dropped with its connection.
+
+It leaves when it has had nothing to do for a minute, and takes away bridges and rules that no
+running container needs.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import time
+
+from kernel import netfilter, process, quickjson, sockets, trace
+from kernel.errors import PyctrError
+from network import client, host, links, nft, rules
+from network.errors import NetworkError
+from network.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+    from collections.abc import Callable
+    from typing import Any
+
+    from network.store import Endpoint, Network
+
+_asked = trace.point("network.agent.asked")
+_namespace_made = trace.point("network.agent.namespace_made")
+_plugged = trace.point("network.agent.plugged")
+
+IDLE = 60.0  # seconds without a request after which it leaves
+_LONGEST = 1 << 16  # bytes of a request
+
+
+class Agent:
+    """The agent of one run folder.
+
+    ``store`` gives the store of the database as it is now; ``said`` is what it tells of itself.
+    """
+
+    def __init__(self, listener: socket, run: str, store: Callable[[], Store]) -> None:
+        self.selector = selectors.DefaultSelector()
+        self._listener = listener
+        self._run = run
+        self._store = store
+        self._clients: dict[int, _Client] = {}
+        self._own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self._netlink = links.Netlink()
+        self._firewall = Firewall()
+        self._last = time.monotonic()
+        self._leaving = False
+        self._warnings: list[str] = []
+
+    def serve(self) -> None:
+        """Works until there is nothing to do any more."""
+        self._listener.setblocking(False)
+        self.watch(self._listener.fileno(), self._accept)
+        while not (self._leaving and not self._clients):
+            for key, _ in self.selector.select(IDLE):
+                key.data()
+            if not self._leaving and self._is_idle():
+                self._leave()
+
+    def watch(self, fd: int, ready: Callable[[], None]) -> None:
+        """Calls ``ready`` whenever a descriptor can be read."""
+        self.selector.register(fd, selectors.EVENT_READ, ready)
+
+    # -- clients ---------------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        try:
+            connection = sockets.accept(self._listener)
+        except BlockingIOError:
+            return
+        if sockets.peer_uid(connection) != 0:
+            connection.close()
+            return
+        connection.setblocking(False)
+        self._clients[connection.fileno()] = one = _Client(connection)
+        self.watch(connection.fileno(), lambda: self._read(one))
+
+    def _read(self, one: _Client) -> None:
+        try:
+            chunk = one.connection.recv(_LONGEST)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            chunk = b""
+        one.content += chunk
+        if one.content.endswith(b"\n"):
+            self._last = time.monotonic()
+            _asked()
+            self._answer(one)
+        elif chunk and len(one.content) < _LONGEST:
+            return
+        self.selector.unregister(one.connection.fileno())
+        del self._clients[one.connection.fileno()]
+        one.connection.close()
+
+    def _answer(self, one: _Client) -> None:
+        fd = -1
+        self._warnings = []
+        try:
+            fd = self._done(quickjson.loads(one.content))
+            said: dict[str, Any] = {"warnings": self._warnings}
+        except PyctrError as error:
+            said = {"error": _told(error)}
+        except OSError as error:
+            words = NetworkError("the network could not be set up", str(error.strerror or error))
+            said = {"error": _told(words)}
+        except Exception as error:
+            import traceback
+
+            traceback.print_exc()
+            words = NetworkError("the network agent made a mistake", repr(error))
+            said = {"error": _told(words)}
+        content = f"{quickjson.dumps(said)}\n".encode()
+        try:
+            if fd >= 0:
+                sockets.send_with_fd(one.connection, content, fd)
+            else:
+                one.connection.send(content)
+        except OSError:  # nobody waits for it any more
+            pass
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
+    def _done(self, words: dict[str, Any]) -> int:
+        """Does what is asked; the descriptor to answer with, or -1."""
+        what = words["do"]
+        if what == "attach":
+            return self._attach(words["container"])
+        if what == "detach":
+            return -1
+        if what == "refresh":
+            self._refresh()
+        elif what == "connect":
+            self._connect(words)
+        elif what == "disconnect":
+            self._disconnect(words)
+        elif what == "leave":
+            self._leave()
+        else:
+            raise NetworkError(f"the network agent does not know {what!r}")
+        return -1
+
+    # -- containers ------------------------------------------------------------------------
+
+    def _attach(self, container_id: str) -> int:
+        store = self._store()
+        endpoints = [one for one in store.endpoints(container_id) if one.mac]
+        if not endpoints:
+            raise NetworkError("the container has no addresses", "it was stopped meanwhile")
+        self._prepare(store)
+        inside = links.Namespace(self._own)
+        _namespace_made()
+        try:
+            links.raise_loopback(inside)
+            for one in endpoints:
+                self._plug(inside, one)
+            self._route(inside, endpoints)
+        except BaseException:
+            os.close(inside.fd)
+            raise
+        finally:
+            inside.close()
+        _plugged()
+        return inside.fd
+
+    def _plug(self, inside: links.Namespace, one: Endpoint) -> None:
+        bridge = links.index(one.network.bridge) or self._bridge(one.network)
+        links.plug(self._netlink, inside, bridge, one, mtu_of(one.network))
+
+    def _route(self, inside: links.Namespace, endpoints: list[Endpoint]) -> None:
+        """The way out: through the endpoint of the highest priority, or the first."""
+        ways = [one for one in endpoints if not one.network.internal]
+        if ways:
+            links.set_default(inside, max(ways, key=lambda one: (one.priority, -one.position)))
+
+    def _connect(self, words: dict[str, Any]) -> None:
+        raise NetworkError("a running container cannot be connected yet")
+
+    def _disconnect(self, words: dict[str, Any]) -> None:
+        raise NetworkError("a running container cannot be disconnected yet")
+
+    # -- networks --------------------------------------------------------------------------
+
+    def _prepare(self, store: Store) -> None:
+        """The rules are there, and nobody has touched them."""
+        if not self._firewall.is_as_we_left_it():
+            self._refresh(store)
+
+    def _refresh(self, store: Store | None = None) -> None:
+        """Bridges and rules as the database has them."""
+        store = store or self._store()
+        networks = store.listing()
+        for one in networks:
+            self._bridge(one)
+        self._firewall.put(rules.whole(store.table, networks))
+        if host.allow_forwarding(v6=False):
+            self._warnings.append("IPv4 forwarding was off on this host; it is on now")
+        if any(one.subnet6 for one in networks) and host.allow_forwarding(v6=True):
+            self._warnings.append("IPv6 forwarding was off on this host; it is on now")
+
+    def _bridge(self, network: Network) -> int:
+        return links.ensure_bridge(self._netlink, network, mtu_of(network))
+
+    # -- the end ---------------------------------------------------------------------------
+
+    def _is_idle(self) -> bool:
+        return not self._clients and time.monotonic() - self._last >= IDLE
+
+    def _leave(self) -> None:
+        """Nobody finds the socket any more; who is in its queue is still served."""
+        try:
+            with client.lock(self._run):
+                if self._is_ours():
+                    os.unlink(client.socket_path(self._run))
+                self._clear()
+        except FileNotFoundError:  # the run folder is gone
+            self._clear()
+        while True:
+            before = len(self._clients)
+            self._accept()
+            if len(self._clients) == before:
+                break
+        self._leaving = True
+
+    def _is_ours(self) -> bool:
+        """Whether the socket in the run folder is the one that we listen on."""
+        return os.path.exists(client.socket_path(self._run))
+
+    def _clear(self) -> None:
+        """Takes away the bridges and rules of a root folder in which nothing runs."""
+        store = self._store()
+        if store.live():
+            return
+        for one in store.listing():
+            links.remove(self._netlink, one.bridge)
+        self._firewall.put(rules.gone(store.table))
+
+
+class _Client:
+    """A connection and what it has said so far."""
+
+    def __init__(self, connection: socket) -> None:
+        self.connection = connection
+        self.content = b""
+
+
+class Firewall:
+    """The rules in the kernel, and whether anybody has changed any since we did."""
+
+    def __init__(self) -> None:
+        self._nft: nft.Nft | None = None
+        self._generation = -1
+
+    def is_as_we_left_it(self) -> bool:
+        """False also where it is only possible that somebody touched our table."""
+        return netfilter.generation() == self._generation
+
+    def put(self, commands: list[dict[str, Any]]) -> None:
+        """Performs commands in one transaction. NetworkError."""
+        if self._nft is None:
+            self._nft = nft.Nft()
+        before = netfilter.generation()
+        self._nft.run(commands)
+        after = netfilter.generation()
+        self._generation = after if after == before + 1 else -1  # somebody came in between
+
+
+def mtu_of(network: Network) -> int:
+    """The MTU of a network's interfaces: the one of its options, or that of the uplink."""
+    return int(network.options.get(MTU) or host.uplink_mtu())
+
+
+MTU = "com.docker.network.driver.mtu"
+
+
+def _told(error: PyctrError) -> dict[str, Any]:
+    return {
+        "what": error.what, "why": error.why, "hint": error.hint, "path": error.path,
+        "errno": error.errno, "exit_code": error.exit_code,
+    }  # fmt: skip
+
+
+def main(listener: socket, run: str, store: Callable[[], Store]) -> None:
+    """The agent's whole life, in a process of its own."""
+    process.set_name("pyctr:network")
+    Agent(listener, run, store).serve()
