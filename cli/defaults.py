@@ -39,6 +39,8 @@ def fill(parsed: Parsed) -> None:
         setting = settings[name]
         if not setting.words or parsed.command.name not in commands:
             continue
+        if name == "network" and parsed.network:  # what is given takes the place of the default
+            continue
         if name == "log.options" and _has_another_driver(parsed, settings["log.driver"]):
             continue
         if isinstance(parsed.values[flag], list):

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from engine.home import Home
     from images.pull import Told
     from images.store import Image
+    from network.requests import Attachment
     from network.store import Endpoint
     from volumes.plan import Mount
     from volumes.requests import From, Request
@@ -70,7 +71,8 @@ class CreateRequest(Record):
 
     ``entrypoint`` is None where the image's own counts, () where it was cleared. ``pull`` is
     always, missing or never (then ``base`` is not made either); ``platform`` is "" or what the
-    image must be for (:mod:`images.platforms`).
+    image must be for (:mod:`images.platforms`). ``networks`` are all that it is to be in;
+    ``settings.network`` is the first of them.
     """
 
     image: str
@@ -81,6 +83,7 @@ class CreateRequest(Record):
     volumes_from: tuple[From, ...] = ()
     pull: str = "missing"
     platform: str = ""
+    networks: tuple[Attachment, ...] = ()
 
 
 def create(
@@ -116,7 +119,10 @@ def create(
         identity, request.name or names.generate(), image.id, request.image, time.time(),
         settings, "creating", os.getpid(), process.start_time(os.getpid()),
     )  # fmt: skip
-    endpoints = network.endpoints(home, identity, settings)
+    endpoints = network.endpoints(home, identity, request.networks)
+    if endpoints:
+        settings = settings.replace(network=endpoints[0].network.name)
+        made = made.replace(settings=settings)
     with locks.new_folder(home, identity):
         try:
             with Claim(home.volumes) as claim:

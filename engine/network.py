@@ -16,16 +16,18 @@ from engine.errors import ContainerNotFound
 from kernel import process, signals, trace
 from kernel.paths import keep_only
 from network import client, host, subnets
+from network.errors import NetworkError
 from network.store import DEFAULT, MODES, Endpoint, Network, default_network, new_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from engine.containers import Container
     from engine.home import Home
     from engine.settings import Settings
+    from network.requests import Attachment
 
 _begun = trace.point("engine.network.begun")
 _ready = trace.point("engine.network.ready")
@@ -76,11 +78,43 @@ def taken(home: Home) -> list[subnets.Subnet]:
 # -- containers ----------------------------------------------------------------------------
 
 
-def endpoints(home: Home, container_id: str, settings: Settings) -> list[Endpoint]:
-    """The endpoints of a new container, not recorded yet. NetworkNotFound."""
-    if not is_on_networks(settings):
-        return []
-    return [Endpoint(container_id, find(home, settings.network), new_id())]
+def endpoints(home: Home, container_id: str, attachments: Iterable[Attachment]) -> list[Endpoint]:
+    """The endpoints of a new container, not recorded yet. NetworkNotFound, NetworkError."""
+    made: list[Endpoint] = []
+    for one in attachments:
+        if not one.is_mode:
+            found = find(home, one.network)
+            if any(other.network.id == found.id for other in made):
+                raise NetworkError(f"network {found.name!r} is specified multiple times")
+            made.append(endpoint(container_id, found, one, len(made)))
+    return made
+
+
+def endpoint(container_id: str, found: Network, one: Attachment, position: int) -> Endpoint:
+    """What an attachment is in a network that was found. NetworkError."""
+    _check_address(found, one.address, found.subnet)
+    _check_address(found, one.address6, found.subnet6)
+    if one.aliases and found.is_default:
+        raise NetworkError(
+            "network-scoped alias is supported only for containers in user defined networks",
+            f"network {found.name} has no names",
+            "pyctr network create makes one that has",
+        )
+    return Endpoint(
+        container_id, found, new_id(), position, one.address, one.address6, one.mac, one.aliases,
+        one.links, one.options, one.priority,
+    )  # fmt: skip
+
+
+def _check_address(found: Network, address: str, subnet: str) -> None:
+    if not address:
+        return
+    if not subnet or subnets.number(address) not in subnets.parse(subnet):
+        raise NetworkError(
+            f"invalid address {address}",
+            f"it does not belong to any of network {found.name}'s subnets",
+            f"the network has {found.subnet or found.subnet6}",
+        )
 
 
 class Joining:
@@ -135,7 +169,9 @@ class Joining:
 
 def join(home: Home, container: Container) -> Joining | None:
     """Begins to make the network of a container that starts; None if it has none of its own."""
-    return Joining(home, container) if is_on_networks(container.settings) else None
+    if not is_on_networks(container.settings) or not home.networks.endpoints(container.id):
+        return None
+    return Joining(home, container)
 
 
 def release(home: Home, container: Container) -> None:
@@ -156,6 +192,19 @@ def mend(home: Home) -> None:
                     home.networks.release(container_id)
         except (BlockingIOError, ContainerNotFound):
             continue
+
+
+def tell_agent(home: Home, what: str, container: Container, found: Network) -> None:
+    """connect or disconnect: a running container gets or loses its endpoint in a network."""
+    words = {"container": container.id, "network": found.id}
+    process_words = {"pid": container.pid, "start_time": container.start_time}
+    ask_for(home, what, **words, **process_words).answer()
+
+
+def refresh(home: Home) -> None:
+    """Networks are gone: their bridges and rules go as well, if the kernel has any."""
+    if client.is_there(home.run):
+        ask_for(home, "refresh").answer()
 
 
 # -- the agent -----------------------------------------------------------------------------

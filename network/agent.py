@@ -18,7 +18,7 @@ import time
 
 from kernel import netfilter, process, quickjson, sockets, trace
 from kernel.errors import PyctrError
-from network import client, host, links, nft, rules
+from network import client, host, links, nft, options, rules
 from network.errors import NetworkError
 from network.store import Store
 
@@ -53,6 +53,8 @@ class Agent:
         self._own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self._netlink = links.Netlink()
         self._firewall = Firewall()
+        self._networks: set[str] = set()  # those that the rules know
+        self._mark = f"pyctr {run}"  # on every bridge that is ours
         self._last = time.monotonic()
         self._leaving = False
         self._warnings: list[str] = []
@@ -158,14 +160,14 @@ class Agent:
         endpoints = [one for one in store.endpoints(container_id) if one.mac]
         if not endpoints:
             raise NetworkError("the container has no addresses", "it was stopped meanwhile")
-        self._prepare(store)
+        self._prepare(store, endpoints)
         inside = links.Namespace(self._own)
         _namespace_made()
         try:
             links.raise_loopback(inside)
             for one in endpoints:
                 self._plug(inside, one)
-            self._route(inside, endpoints)
+            links.route(inside, endpoints)
         except BaseException:
             os.close(inside.fd)
             raise
@@ -178,39 +180,79 @@ class Agent:
         bridge = links.index(one.network.bridge) or self._bridge(one.network)
         links.plug(self._netlink, inside, bridge, one, mtu_of(one.network))
 
-    def _route(self, inside: links.Namespace, endpoints: list[Endpoint]) -> None:
-        """The way out: through the endpoint of the highest priority, or the first."""
-        ways = [one for one in endpoints if not one.network.internal]
-        if ways:
-            links.set_default(inside, max(ways, key=lambda one: (one.priority, -one.position)))
-
     def _connect(self, words: dict[str, Any]) -> None:
-        raise NetworkError("a running container cannot be connected yet")
+        store = self._store()
+        there, wanted = self._endpoints(store, words)
+        self._prepare(store, there)
+        inside = self._entered(words)
+        try:
+            self._plug(inside, wanted)
+            links.route(inside, there)
+        finally:
+            inside.close()
+            os.close(inside.fd)
 
     def _disconnect(self, words: dict[str, Any]) -> None:
-        raise NetworkError("a running container cannot be disconnected yet")
+        there, unwanted = self._endpoints(self._store(), words)
+        inside = self._entered(words)
+        try:
+            links.unplug(inside, unwanted)
+            links.route(inside, [one for one in there if one is not unwanted])
+        finally:
+            inside.close()
+            os.close(inside.fd)
+
+    def _endpoints(self, store: Store, words: dict[str, Any]) -> tuple[list[Endpoint], Endpoint]:
+        """(the endpoints that a container has now, the one that a request is about)."""
+        there = [one for one in store.endpoints(words["container"]) if one.mac]
+        for one in there:
+            if one.network.id == words["network"]:
+                return there, one
+        raise NetworkError("the container is not in that network", "it has ended meanwhile")
+
+    def _entered(self, words: dict[str, Any]) -> links.Namespace:
+        """The namespace of a container's first process, which is known for certain."""
+        try:
+            folder = process.open_folder(words["pid"], words["start_time"])
+        except ProcessLookupError:
+            raise NetworkError("the container has just ended") from None
+        try:
+            fd = os.open("ns/net", os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+        finally:
+            os.close(folder)
+        return links.Namespace(self._own, fd)
 
     # -- networks --------------------------------------------------------------------------
 
-    def _prepare(self, store: Store) -> None:
-        """The rules are there, and nobody has touched them."""
-        if not self._firewall.is_as_we_left_it():
+    def _prepare(self, store: Store, endpoints: list[Endpoint]) -> None:
+        """The rules are there, know these networks, and nobody has touched them."""
+        wanted = {one.network.id for one in endpoints}
+        if not (wanted <= self._networks and self._firewall.is_as_we_left_it()):
             self._refresh(store)
 
     def _refresh(self, store: Store | None = None) -> None:
-        """Bridges and rules as the database has them."""
+        """Bridges and rules as the database has them.
+
+        A bridge is made when it is first needed; what is left of a network that is gone goes.
+        """
         store = store or self._store()
         networks = store.listing()
-        for one in networks:
+        needed = {one.network.bridge: one.network for one in store.live()}
+        known = {one.bridge for one in networks}
+        for name in links.bridges(self._netlink, self._mark):
+            if name not in known:
+                links.remove(self._netlink, name)
+        for one in needed.values():
             self._bridge(one)
         self._firewall.put(rules.whole(store.table, networks))
+        self._networks = {one.id for one in networks}
         if host.allow_forwarding(v6=False):
             self._warnings.append("IPv4 forwarding was off on this host; it is on now")
         if any(one.subnet6 for one in networks) and host.allow_forwarding(v6=True):
             self._warnings.append("IPv6 forwarding was off on this host; it is on now")
 
     def _bridge(self, network: Network) -> int:
-        return links.ensure_bridge(self._netlink, network, mtu_of(network))
+        return links.ensure_bridge(self._netlink, network, mtu_of(network), self._mark)
 
     # -- the end ---------------------------------------------------------------------------
 
@@ -242,8 +284,8 @@ class Agent:
         store = self._store()
         if store.live():
             return
-        for one in store.listing():
-            links.remove(self._netlink, one.bridge)
+        for name in links.bridges(self._netlink, self._mark):
+            links.remove(self._netlink, name)
         self._firewall.put(rules.gone(store.table))
 
 
@@ -278,10 +320,7 @@ class Firewall:
 
 def mtu_of(network: Network) -> int:
     """The MTU of a network's interfaces: the one of its options, or that of the uplink."""
-    return int(network.options.get(MTU) or host.uplink_mtu())
-
-
-MTU = "com.docker.network.driver.mtu"
+    return int(network.options.get(options.MTU) or host.uplink_mtu())
 
 
 def _told(error: PyctrError) -> dict[str, Any]:

@@ -27,6 +27,15 @@ def routes() -> list[subnets.Subnet]:
     ]
 
 
+def has_interface(name: str) -> bool:
+    """Whether there is an interface of that name."""
+    try:
+        _socket.if_nametoindex(name)
+    except OSError:
+        return False
+    return True
+
+
 def uplink() -> str:
     """The interface of the default route, the one of the lowest metric; "" without one."""
     best: tuple[int, str] | None = None

@@ -22,7 +22,8 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from kernel.namespaces import CLONE_NEWNET, setns, unshare
-from network import host, subnets
+from network import host, options, subnets
+from network.errors import NetworkError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ _IFF_UP = 1
 _IFA_F_NODAD = 2
 _MAIN, _UNICAST, _BOOT = 254, 1, 3
 _LOOPBACK = 1  # its index in every namespace
+
+_NOTHING_THERE = (errno.ESRCH, errno.ENOENT, errno.EAFNOSUPPORT)  # to delete
 
 _HEADER = struct.Struct("IHHII")
 
@@ -178,19 +181,23 @@ def index(name: str) -> int:
 # -- bridges -------------------------------------------------------------------------------
 
 
-def ensure_bridge(netlink: Netlink, network: Network, mtu: int) -> int:
+def ensure_bridge(netlink: Netlink, network: Network, mtu: int, mark: str) -> int:
     """The index of a network's bridge, which is made or completed where that is needed.
 
-    OSError.
+    ``mark`` says whose it is. OSError; NetworkError if somebody else has an interface of the name.
     """
     found = index(network.bridge)
-    if not found:
+    if found:
+        _require_mark(netlink, found, network.bridge, mark)
+    else:
         attributes = [
             ("IFLA_IFNAME", network.bridge),
             ("IFLA_MTU", mtu),
             ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge")]}),
         ]
-        netlink.send(_link(_NEWLINK, _NEW, attributes), ignore=(errno.EEXIST,))
+        # In one call: no kill can come between a bridge and the mark that says whose it is.
+        marked = [("IFLA_IFNAME", network.bridge), ("IFLA_IFALIAS", mark)]
+        netlink.send(_link(_NEWLINK, _NEW, attributes), _link(_NEWLINK, 0, marked))
         found = socket.if_nametoindex(network.bridge)
         if not network.subnet6:
             _without_ipv6(network.bridge)
@@ -209,20 +216,25 @@ def remove(netlink: Netlink, name: str) -> None:
         netlink.send(_link(_DELLINK, 0, [], index=found), ignore=(errno.ENODEV,))
 
 
-def bridges(netlink: Netlink, prefix: str) -> list[str]:
-    """The names of all bridges that begin so."""
-    found = []
-    for one in netlink.dump(_link(_GETLINK, 0, [])):
-        name, info = one.get_attr("IFLA_IFNAME"), one.get_attr("IFLA_LINKINFO")
-        if name.startswith(prefix) and info and info.get_attr("IFLA_INFO_KIND") == "bridge":
-            found.append(name)
-    return found
+def _require_mark(netlink: Netlink, found: int, name: str, mark: str) -> None:
+    own = [one for one in _bridges(netlink) if one.get_attr("IFLA_IFALIAS") == mark]
+    if found not in {one["index"] for one in own}:
+        raise NetworkError(
+            f"cannot make the bridge {name}",
+            "there is an interface of that name which pyctr did not make",
+            f"ip link delete {name}, if nobody needs it",
+        )
 
 
-def has_ports(netlink: Netlink, bridge: int) -> bool:
-    """Whether any interface is in a bridge."""
-    dumped = netlink.dump(_link(_GETLINK, 0, [("IFLA_MASTER", bridge)]))
-    return any(one.get_attr("IFLA_MASTER") == bridge for one in dumped)
+def bridges(netlink: Netlink, mark: str) -> list[str]:
+    """The names of all bridges that have the mark."""
+    found = [one for one in _bridges(netlink) if one.get_attr("IFLA_IFALIAS") == mark]
+    return [one.get_attr("IFLA_IFNAME") for one in found]
+
+
+def _bridges(netlink: Netlink) -> list[Any]:
+    only = ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge")]})
+    return netlink.dump(_link(_GETLINK, 0, [only]))
 
 
 # -- containers ----------------------------------------------------------------------------
@@ -271,7 +283,10 @@ def plug(netlink: Netlink, inside: Namespace, bridge: int, one: Endpoint, mtu: i
     ]
     netlink.send(_link(_NEWLINK, _NEW, attributes))
     _without_ipv6(name)
-    netlink.send(_link(_NEWLINK, 0, [("IFLA_IFNAME", name)], flags=_IFF_UP, change=_IFF_UP))
+    ours: list[tuple[str, Any]] = [("IFLA_IFNAME", name)]
+    if not options.is_on(one.network.options, options.ICC):
+        ours.append(_isolated())
+    netlink.send(_link(_NEWLINK, 0, ours, flags=_IFF_UP, change=_IFF_UP))
     messages = [_up(own)]
     for address, subnet in ((one.address, one.network.subnet), (one.address6, one.network.subnet6)):
         if address:
@@ -280,19 +295,41 @@ def plug(netlink: Netlink, inside: Namespace, bridge: int, one: Endpoint, mtu: i
     inside.netlink.send(*messages)
 
 
+def _isolated() -> tuple[str, Any]:
+    """A port that reaches no other port like it, but the bridge itself (bridge(8), isolated)."""
+    data = {"attrs": [("IFLA_BRPORT_ISOLATED", 1)]}
+    slave = [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", data)]
+    return ("IFLA_LINKINFO", {"attrs": slave})
+
+
 def raise_loopback(inside: Namespace) -> None:
     """127.0.0.1 and ::1 work in every container."""
     inside.netlink.send(_up(_LOOPBACK))
 
 
-def set_default(inside: Namespace, one: Endpoint) -> None:
-    """The way out leads through an endpoint's gateways."""
-    for gateway, address in ((one.network.gateway, one.address),
-                             (one.network.gateway6, one.address6)):  # fmt: skip
-        if gateway and address:
-            inside.netlink.send(_default(_NEWROUTE, gateway, 2 + one.position))
+def route(inside: Namespace, endpoints: list[Endpoint]) -> None:
+    """The way out, of each family: through the endpoint of the highest priority, among equals the
+    first by the name of its network, as Docker has it. Internal networks have none.
+    """
+    ordered = sorted(endpoints, key=lambda one: (-one.priority, one.network.name))
+    for family in (socket.AF_INET, socket.AF_INET6):
+        ways = [(one.position, way) for one in ordered if (way := _way(one, family))]
+        old = _message(rtmsg(), _DELROUTE, 0, [], {"family": family, "table": _MAIN})
+        inside.netlink.send(old, ignore=_NOTHING_THERE)
+        if ways:
+            position, gateway = ways[0]
+            inside.netlink.send(_default(_NEWROUTE, gateway, 2 + position))
 
 
-def unplug(inside: Namespace, own: int, one: Endpoint) -> None:
+def _way(one: Endpoint, family: int) -> str:
+    """The gateway of an endpoint, "" if no way leads out of its network."""
+    if one.network.internal:
+        return ""
+    if family == socket.AF_INET:
+        return one.network.gateway if one.address else ""
+    return one.network.gateway6 if one.address6 else ""
+
+
+def unplug(inside: Namespace, one: Endpoint) -> None:
     """Removes an endpoint's interface from a container, and with it the other end."""
     inside.netlink.send(_link(_DELLINK, 0, [], index=2 + one.position), ignore=(errno.ENODEV,))

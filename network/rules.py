@@ -16,7 +16,7 @@ Source: nft(8), libnftables-json(5); Docker's "Packet filtering and firewalls".
 
 from __future__ import annotations
 
-from network import subnets
+from network import options, subnets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _forward() -> Sequence[tuple[dict[str, Any], ...]]:
 
 
 def _masquerade(one: Network) -> Sequence[tuple[dict[str, Any], ...]]:
-    if one.internal or one.options.get(NO_MASQUERADE) == "false":
+    if one.internal or not options.is_on(one.options, options.MASQUERADE):
         return []
     made = []
     for family, word in (("ip", one.subnet), ("ip6", one.subnet6)):
@@ -86,9 +86,6 @@ def _masquerade(one: Network) -> Sequence[tuple[dict[str, Any], ...]]:
             leaves = _is("oifname", one.bridge, "!=")
             made.append((_match(source, prefix), leaves, {"masquerade": None}))
     return made
-
-
-NO_MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
 
 
 def _local() -> tuple[dict[str, Any], ...]:

@@ -17,7 +17,7 @@ import time
 
 from kernel import quickjson, trace
 from kernel.record import Record
-from network import subnets
+from network import options, subnets
 from network.errors import NetworkConflict, NetworkError, NetworkNotFound
 
 TYPE_CHECKING = False
@@ -39,6 +39,7 @@ CREATE TABLE IF NOT EXISTS networks (
     subnet6   TEXT NOT NULL,           -- the same of IPv6, '' without it
     gateway6  TEXT NOT NULL,
     range6    TEXT NOT NULL,
+    reserved  TEXT NOT NULL,           -- JSON object: --aux-address
     labels    TEXT NOT NULL,           -- JSON object
     options   TEXT NOT NULL            -- JSON object
 ) STRICT;
@@ -82,7 +83,8 @@ MODES = ("none", "host")  # words of --network that are no networks of ours
 
 class Network(Record):
     """A row of ``networks``; labels and options are data and never interpreted, but for those
-    that Docker's bridge driver has (:mod:`network.options`).
+    that Docker's bridge driver has (:mod:`network.options`). ``reserved`` are addresses that no
+    container gets.
     """
 
     id: str
@@ -96,6 +98,7 @@ class Network(Record):
     subnet6: str = ""
     gateway6: str = ""
     range6: str = ""
+    reserved: dict[str, str] = {}  # noqa: RUF012 - a frozen record's default
     labels: dict[str, str] = {}  # noqa: RUF012 - a frozen record's default
     options: dict[str, str] = {}  # noqa: RUF012 - a frozen record's default
 
@@ -126,14 +129,14 @@ class Endpoint(Record):
     @property
     def interface(self) -> str:
         """What it is called inside the container."""
-        return f"eth{self.position}"
+        return f"{self.network.options.get(options.PREFIX, 'eth')}{self.position}"
 
 
 _NETWORK = tuple(Network._fields)
 _ENDPOINT = tuple(name for name in Endpoint._fields if name != "network")
 _NETWORK_COLUMNS = ", ".join(f"networks.{name}" for name in _NETWORK)
 _ENDPOINT_COLUMNS = ", ".join(f"endpoints.{name}" for name in _ENDPOINT)
-_JSON = ("labels", "options", "aliases", "links")
+_JSON = ("reserved", "labels", "options", "aliases", "links")
 
 
 def new_id() -> str:
@@ -242,6 +245,13 @@ class Store:
             row |= {name: row[name] or None for name in ("address", "address6", "mac")}
             self._insert("endpoints", row | {"network_id": one.network.id})
 
+    def detach(self, container_id: str, network_id: str) -> None:
+        """Removes one endpoint."""
+        self._db.execute(
+            "DELETE FROM endpoints WHERE container_id = ? AND network_id = ?",
+            (container_id, network_id),
+        )
+
     def endpoints(self, container_id: str) -> tuple[Endpoint, ...]:
         """A container's endpoints, eth0 first."""
         return self._endpoints("WHERE endpoints.container_id = ?", container_id)
@@ -280,7 +290,7 @@ class Store:
         network = one.network
         address = self._free(network, "address", network.subnet, one.wanted_address)
         address6 = self._free(network, "address6", network.subnet6, one.wanted_address6)
-        mac = one.wanted_mac or subnets.hardware_address(address or address6)
+        mac = one.wanted_mac or subnets.hardware_address(address)
         self._db.execute(
             "UPDATE endpoints SET address = ?, address6 = ?, mac = ?"
             " WHERE container_id = ? AND network_id = ?",
@@ -294,15 +304,18 @@ class Store:
             return ""
         query = f"SELECT {column} FROM endpoints WHERE network_id = ? AND {column} IS NOT NULL"
         taken = [row[0] for row in self._db.execute(query, (network.id,))]
-        if wanted:
-            if wanted in taken:
-                raise NetworkConflict(f"address {wanted} is already in use", network.name)
-            return wanted
         is_v6 = column == "address6"
         block = subnets.parse(subnet)
         gateway = network.gateway6 if is_v6 else network.gateway
         span = network.range6 if is_v6 else network.range
-        numbers = [subnets.number(word) for word in (*taken, *([gateway] if gateway else []))]
+        taken += [word for word in (gateway, *network.reserved.values()) if word]
+        if wanted:
+            if wanted in taken:
+                raise NetworkConflict(
+                    f"address {wanted} is already in use", f"in network {network.name}"
+                )
+            return wanted
+        numbers = [subnets.number(word) for word in taken if subnets.is_v6(word) == is_v6]
         found = subnets.lowest_free(block, subnets.parse(span) if span else None, numbers)
         if found < 0:
             raise NetworkError(
@@ -334,7 +347,7 @@ class Store:
 def _network(row: tuple[Any, ...]) -> Network:
     fields = dict(zip(_NETWORK, row, strict=True))
     fields["internal"] = bool(fields["internal"])
-    for name in ("labels", "options"):
+    for name in ("reserved", "labels", "options"):
         fields[name] = quickjson.loads(fields[name])
     return Network(**fields)
 

@@ -10,6 +10,7 @@ address pools.
 from __future__ import annotations
 
 import _socket
+import os
 
 from kernel.record import Record
 
@@ -71,8 +72,8 @@ def text(value: int, width: int) -> str:
 
 
 def is_v6(address: str) -> bool:
-    """Whether an address or subnet is of IPv6."""
-    return ":" in address
+    """Whether an address, a subnet or a pool is of IPv6."""
+    return ":" in address.partition("/")[0]
 
 
 def _family(address: str) -> int:
@@ -190,5 +191,15 @@ def routes6(content: str) -> list[Subnet]:
 
 
 def hardware_address(address: str) -> str:
-    """A MAC address that goes with an IPv4 address: local, and the same whenever it is reused."""
-    return ":".join(["02", "42", *(f"{byte:02x}" for byte in number(address).to_bytes(4))])
+    """A MAC address that goes with an IPv4 address: local, and the same whenever it is reused.
+
+    Without an IPv4 address ("") it is random.
+    """
+    own = number(address).to_bytes(4) if address else os.urandom(4)
+    return ":".join(["02", "42", *(f"{byte:02x}" for byte in own)])
+
+
+def local_pool(seed: bytes) -> str:
+    """A pool of unique local IPv6 subnets; ``seed`` has 5 bytes at least, random for each host."""
+    prefix = int.from_bytes(b"\xfd" + seed[:5]) << 80
+    return f"{text(prefix, _V6)}/48:64"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cli.creation import readers
 from cli.errors import UsageError
 from cli.options import Option, Parsed, refused, several, value
+from network import requests
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,13 +56,19 @@ def _resolver_option(text: str) -> str:
     return text
 
 
-_NO_NETWORKS = "pyctr has no networks but none and host yet"
 _NO_PORTS = "pyctr cannot publish ports yet: --network host shares the host's"
 
 OPTIONS: tuple[Option, ...] = (
-    value("--network --net", "NETWORK", "bridge (the default) or another network, none, host, or"
-          " container:NAME for that of another container", read=readers.network,
-          default="bridge"),
+    several("--network --net", "NETWORK", "bridge (the default) or another network, none, host, or"
+            " container:NAME for that of another container; name=NETWORK,alias=NAME,ip=ADDRESS,..."
+            " says more", read=requests.parse),
+    value("--ip", "ADDRESS", "Its IPv4 address in the network", read=requests.address, default=""),
+    value("--ip6", "ADDRESS", "Its IPv6 address in the network", read=requests.address6,
+          default=""),
+    value("--mac-address", "ADDRESS", "Its MAC address in the network", read=requests.mac,
+          default=""),
+    several("--network-alias --net-alias", "NAME", "A further name in the network",
+            read=requests.alias),
     value("-h --hostname", "NAME", "Host name inside", read=readers.hostname, default=""),
     value("--domainname", "NAME", "NIS domain name inside", read=readers.hostname, default=""),
     several("--add-host", "NAME:ADDRESS", "Add a line to its /etc/hosts", read=extra_host),
@@ -71,21 +78,26 @@ OPTIONS: tuple[Option, ...] = (
     several("--dns-option --dns-opt", "OPTION", "An option in its /etc/resolv.conf",
             read=_resolver_option),
     refused("--expose", _NO_PORTS),
-    refused("--ip", _NO_NETWORKS),
-    refused("--ip6", _NO_NETWORKS),
-    refused("--link", _NO_NETWORKS),
-    refused("--link-local-ip", _NO_NETWORKS),
-    refused("--mac-address", _NO_NETWORKS),
-    refused("--network-alias --net-alias", _NO_NETWORKS),
+    refused("--link", "names of other containers come with a network of your own"),
+    refused("--link-local-ip", "interfaces have no link-local addresses"),
     refused("-p --publish", _NO_PORTS),
     refused("-P --publish-all", _NO_PORTS),
 )  # fmt: skip
 
 
+def networks(parsed: Parsed) -> tuple[requests.Attachment, ...]:
+    """All networks that it is to be in, with what --ip and its like say of the first."""
+    given = parsed.network or [requests.Attachment(requests.DEFAULT)]
+    own = requests.Attachment(
+        "", parsed.ip, parsed.ip6, parsed.mac_address, tuple(parsed.network_alias)
+    )
+    return requests.combined(given, own)
+
+
 def settings(parsed: Parsed) -> dict[str, Any]:
     """The settings that these flags decide."""
     return {
-        "network": parsed.network,
+        "network": networks(parsed)[0].network,
         "hostname": parsed.hostname,
         "domainname": parsed.domainname,
         "extra_hosts": tuple(parsed.add_host),

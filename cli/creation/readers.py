@@ -99,12 +99,6 @@ def hostname(text: str) -> str:
     return text
 
 
-def network(text: str) -> str:
-    if text == "container:":
-        raise ValueError("write container:NAME")
-    return "bridge" if text == "default" else text
-
-
 def signal(text: str) -> str:
     from kernel import signals
 
