@@ -190,7 +190,7 @@ _ENDPOINT = (
 COMMANDS: tuple[Command, ...] = (
     Command(
         "network create",
-        "NETWORK",
+        "NAME",
         "Make a network: a bridge of its own, apart from all others.",
         _create,
         (

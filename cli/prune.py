@@ -225,7 +225,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "system prune",
         "",
-        "Remove what nobody uses: stopped containers, networks, images without a name, build cache.",
+        "Remove what nobody uses: stopped containers, networks, nameless images, build cache.",
         _system_prune,
         (
             option("-a --all", "All images that no container uses"),

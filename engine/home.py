@@ -107,10 +107,10 @@ class Home:
     @property
     def networks(self) -> network_store.Store:
         """The networks and who is in them."""
-        return network_store.Store(self.db, self._tag, tell=self._told("network"))
+        return network_store.Store(self.db, self.tag, tell=self._told("network"))
 
     @property
-    def _tag(self) -> str:
+    def tag(self) -> str:
         """What tells this root folder's interfaces from those of another; "" for the usual one."""
         if self.run == config.RUN:
             return ""

@@ -191,6 +191,7 @@ class _Monitor:
         )  # fmt: skip
         self.began = time.monotonic()
         _recorded()
+        network.tell_events(self.home, container, "connect")
         events.of_container(self.home, container, "start")
         events.of_volumes(self.home, container, "mount")
         for lock in volumes:
@@ -358,6 +359,7 @@ class _Monitor:
             network.release(self.home, container)
         _exit_recorded()
         events.of_volumes(self.home, container, "unmount")
+        network.tell_events(self.home, container, "disconnect")
         if oom_killed:
             events.of_container(self.home, container, "oom")
         events.of_container(self.home, container, "die", exitCode=str(self.code))
@@ -434,3 +436,8 @@ class _Monitor:
         for client in self.hub.clients.values():
             client.tell(wire.message(wire.EXIT, self.code))
         self.hub.drain()
+        if network.is_on_networks(self.container.settings):
+            try:
+                network.tidy(self.home)
+            except (PyctrError, OSError):  # the next command will
+                return

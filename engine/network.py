@@ -13,11 +13,19 @@ import sys
 
 from engine import config, containers, locks
 from engine.errors import ContainerNotFound
-from kernel import process, signals, trace
+from kernel import netfilter, process, signals, trace
 from kernel.paths import keep_only
 from network import client, host, subnets
 from network.errors import NetworkError
-from network.store import DEFAULT, MODES, Endpoint, Network, default_network, new_id
+from network.store import (
+    DEFAULT,
+    MODES,
+    Endpoint,
+    Network,
+    default_network,
+    new_id,
+    table_name,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -181,7 +189,36 @@ def release(home: Home, container: Container) -> None:
 
 
 def mend(home: Home) -> None:
-    """Takes back the addresses of containers that do not run, where a crash has left them."""
+    """Mends what a crash, or another tool, has done to networks.
+
+    Addresses of containers that do not run are taken back; rules that are gone are made again, and
+    those that nobody needs any more go.
+    """
+    _take_back(home)
+    live = home.networks.live()
+    if live and not _has_table(home):
+        ask_for(home, "refresh").answer()
+    tidy(home)
+
+
+def tidy(home: Home) -> None:
+    """Where nothing is on a network any more, and no agent is there to see it, one is started that
+    takes bridges and rules away.
+    """
+    if not _has_table(home) or client.is_there(home.run):
+        return
+    if os.path.exists(f"{home.root}/state.db") and not home.networks.live():
+        ask_for(home, "leave").answer()
+
+
+def _has_table(home: Home) -> bool:
+    try:
+        return netfilter.has_table(table_name(home.tag))
+    except OSError:  # a kernel without nf_tables has none
+        return False
+
+
+def _take_back(home: Home) -> None:
     for container_id in {one.container_id for one in home.networks.live()}:
         one = containers.get(home, container_id)
         if one is None or one.status in containers.UP:
@@ -205,6 +242,13 @@ def refresh(home: Home) -> None:
     """Networks are gone: their bridges and rules go as well, if the kernel has any."""
     if client.is_there(home.run):
         ask_for(home, "refresh").answer()
+
+
+def tell_events(home: Home, container: Container, action: str) -> None:
+    """connect or disconnect, for each network of a container that has started or has ended."""
+    if is_on_networks(container.settings):
+        for one in home.networks.endpoints(container.id):
+            home.networks.tell(action, one.network, container.id)
 
 
 # -- the agent -----------------------------------------------------------------------------

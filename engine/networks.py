@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from engine import config, containers, events, locks, network, reconcile
+from engine import config, containers, locks, network, reconcile
 from engine.errors import EngineError
 from kernel import trace
 from kernel.digest import fingerprint
@@ -256,7 +256,7 @@ def connect(home: Home, text: str, attachment: Attachment) -> None:
         except BaseException:
             home.networks.detach(one.id, found.id)
             raise
-    _told(home, "connect", found, one)
+    home.networks.tell("connect", found, one.id)
 
 
 def disconnect(home: Home, network_text: str, text: str, *, force: bool = False) -> None:
@@ -273,7 +273,7 @@ def disconnect(home: Home, network_text: str, text: str, *, force: bool = False)
                 if not force:
                     raise
         home.networks.detach(one.id, found.id)
-    _told(home, "disconnect", found, one)
+    home.networks.tell("disconnect", found, one.id)
 
 
 def _require_networks(one: Container, found: Network) -> None:
@@ -286,11 +286,6 @@ def _require_networks(one: Container, found: Network) -> None:
             f" {kind} mode",
             exit_code=1,
         )
-
-
-def _told(home: Home, action: str, found: Network, one: Container) -> None:
-    attributes = {"container": one.id, "name": found.name, "type": "bridge"}
-    events.emit(home, "network", action, found.id, attributes)
 
 
 def find_any(home: Home, text: str) -> Network:

@@ -132,6 +132,7 @@ def _bury(home: Home, container: Container) -> None:
         finished=time.time(), health=health.at_end(container),
     )  # fmt: skip
     events.of_volumes(home, container, "unmount")
+    network.tell_events(home, container, "disconnect")
     events.of_container(home, container, "die", exitCode=str(_KILLED))
 
 

@@ -61,6 +61,7 @@ class Agent:
 
     def serve(self) -> None:
         """Works until there is nothing to do any more."""
+        self._listener.listen(64)  # the socket tells from now on that it is ours (SO_PEERCRED)
         self._listener.setblocking(False)
         self.watch(self._listener.fileno(), self._accept)
         while not (self._leaving and not self._clients):

@@ -139,6 +139,11 @@ _ENDPOINT_COLUMNS = ", ".join(f"endpoints.{name}" for name in _ENDPOINT)
 _JSON = ("reserved", "labels", "options", "aliases", "links")
 
 
+def table_name(tag: str) -> str:
+    """The name of the firewall's table of a root folder."""
+    return f"pyctr-{tag}" if tag else "pyctr"
+
+
 def new_id() -> str:
     """64 random hexadecimal digits."""
     return os.urandom(32).hex()
@@ -166,12 +171,17 @@ class Store:
     @property
     def table(self) -> str:
         """The name of the firewall's table."""
-        return f"pyctr-{self.tag}" if self.tag else "pyctr"
+        return table_name(self.tag)
 
     @property
     def default_bridge(self) -> str:
         """The interface of the default network."""
         return f"pyctr0-{self.tag}" if self.tag else "pyctr0"
+
+    def tell(self, action: str, network: Network, container_id: str = "") -> None:
+        """Tells what happened to a network, or to a container (connect, disconnect) in it."""
+        member = {"container": container_id} if container_id else {}
+        self._tell(action, network.id, {**member, "name": network.name, "type": "bridge"})
 
     # -- networks --------------------------------------------------------------------------
 
@@ -216,7 +226,7 @@ class Store:
                 "",
                 "choose another name",
             ) from None
-        self._tell("create", network.id, {"name": network.name, "type": "bridge"})
+        self.tell("create", network)
 
     def remove(self, network: Network, user_names: Callable[[list[str]], list[str]]) -> None:
         """Takes a network away that no container has. NetworkConflict names those that do."""
@@ -229,7 +239,7 @@ class Store:
                 f"it is in use by {', '.join(users)}",
                 f"remove the containers first, or pyctr network disconnect {network.name} NAME",
             ) from None
-        self._tell("destroy", network.id, {"name": network.name, "type": "bridge"})
+        self.tell("destroy", network)
 
     def users(self, network_id: str) -> list[str]:
         """Ids of the containers, in any state, that have an endpoint in the network."""

@@ -59,9 +59,9 @@ def _resolver_option(text: str) -> str:
 _NO_PORTS = "pyctr cannot publish ports yet: --network host shares the host's"
 
 OPTIONS: tuple[Option, ...] = (
-    several("--network --net", "NETWORK", "bridge (the default) or another network, none, host, or"
-            " container:NAME for that of another container; name=NETWORK,alias=NAME,ip=ADDRESS,..."
-            " says more", read=requests.parse),
+    several("--network --net", "NETWORK|none|host|container:NAME", "bridge (the default) or another"
+            " network, none, the host's, or that of another container; more is said with"
+            " name=NETWORK,alias=NAME,ip=ADDRESS", read=requests.parse),
     value("--ip", "ADDRESS", "Its IPv4 address in the network", read=requests.address, default=""),
     value("--ip6", "ADDRESS", "Its IPv6 address in the network", read=requests.address6,
           default=""),
