@@ -4,8 +4,8 @@ pyroute2 makes and reads the messages, this module sends them: several in one ca
 acknowledged. That takes a tenth of the time of its own sockets, for which a namespace also means a
 new socket, a buffer and a query for the index of each name.
 
-An interface of a container is made by one message: the pair, our end in the bridge, and the other
-straight in the container's namespace, under the name and with the index that it has there.
+An interface of a container is made by one message in its namespace: the pair, under the name and
+with the index that it has there, and our end straight on the host.
 
 Source: rtnetlink(7), netlink(7), veth(4), linux/if_link.h.
 """
@@ -245,6 +245,7 @@ class Namespace:
 
     def __init__(self, own: int, fd: int = -1) -> None:
         """``own`` is the namespace that the thread goes back to. OSError."""
+        self.own = own
         if fd < 0:
             unshare(CLONE_NEWNET)
         else:
@@ -263,30 +264,26 @@ class Namespace:
 
 
 def plug(netlink: Netlink, inside: Namespace, bridge: int, one: Endpoint, mtu: int) -> None:
-    """Makes an endpoint's veth pair between a bridge and a container. OSError."""
+    """Makes an endpoint's veth pair between a container and a bridge. OSError."""
     own, name = 2 + one.position, f"veth{os.urandom(4).hex()}"
     peer = {
-        "index": own,
-        "attrs": [
-            ("IFLA_IFNAME", one.interface),
-            ("IFLA_NET_NS_FD", inside.fd),
-            ("IFLA_ADDRESS", one.mac),
-            ("IFLA_MTU", mtu),
-        ],
+        "attrs": [("IFLA_IFNAME", name), ("IFLA_NET_NS_FD", inside.own), ("IFLA_MTU", mtu)],
     }
     data = {"attrs": [("VETH_INFO_PEER", peer)]}
     attributes = [
-        ("IFLA_IFNAME", name),
-        ("IFLA_MASTER", bridge),
+        ("IFLA_IFNAME", one.interface),
+        ("IFLA_ADDRESS", one.mac),
         ("IFLA_MTU", mtu),
         ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", data)]}),
     ]
-    netlink.send(_link(_NEWLINK, _NEW, attributes))
+    # From within: the kernel grants an index only to the end that is made where it is asked.
+    inside.netlink.send(_link(_NEWLINK, _NEW, attributes, index=own))
     _without_ipv6(name)
     ours: list[tuple[str, Any]] = [("IFLA_IFNAME", name)]
+    messages = [_link(_NEWLINK, 0, [*ours, ("IFLA_MASTER", bridge)])]
     if not options.is_on(one.network.options, options.ICC):
-        ours.append(_isolated())
-    netlink.send(_link(_NEWLINK, 0, ours, flags=_IFF_UP, change=_IFF_UP))
+        messages.append(_link(_NEWLINK, 0, [*ours, _isolated()]))
+    netlink.send(*messages, _link(_NEWLINK, 0, ours, flags=_IFF_UP, change=_IFF_UP))
     messages = [_up(own)]
     for address, subnet in ((one.address, one.network.subnet), (one.address6, one.network.subnet6)):
         if address:

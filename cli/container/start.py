@@ -113,11 +113,14 @@ def _run(parsed: Parsed) -> int:
             streams = Streams(stdin=0 if stdin else -1, input_only=not output)
             proxied = not (stdin and parsed.tty)  # as Docker; attach and start with any terminal
             code = _follow(here, made, session, streams, parsed, proxied=proxied)
-    except PyctrError:
-        if session is None and parsed.rm:
-            from engine.erase import erase_locked
+    except PyctrError as error:
+        if session is None:
+            if error.exit_code == 1:  # to a person who typed one command, it is pyctr that failed
+                error.exit_code = 125
+            if parsed.rm:
+                from engine.erase import erase_locked
 
-            erase_locked(here, made, volumes="free")
+                erase_locked(here, made, volumes="free")
         raise
     return left(0) if code == attach.DETACHED else code
 
