@@ -174,7 +174,13 @@ def _died(home: Home, container: Container) -> EngineError:
 def script(home: Home, container: Container) -> str:
     """`--explain=sh`: a shell script that builds the same container by hand."""
     files.write(home, container)
-    return explain.script(compose.make_plan(home, container))
+    if not home.networks.endpoints(container.id):
+        return explain.script(compose.make_plan(home, container))
+    from engine.network_script import Script
+
+    by_hand = Script(home, container)
+    plan = compose.make_plan(home, container, network=by_hand.path)
+    return explain.script(plan, by_hand.before, by_hand.after)
 
 
 def outline(home: Home, container: Container) -> list[str]:

@@ -54,7 +54,7 @@ class Agent:
         self._netlink = links.Netlink()
         self._firewall = Firewall()
         self._networks: set[str] = set()  # those that the rules know
-        self._mark = f"pyctr {run}"  # on every bridge that is ours
+        self._mark = client.mark(run)
         self._last = time.monotonic()
         self._leaving = False
         self._warnings: list[str] = []

@@ -44,6 +44,11 @@ def socket_path(run: str) -> str:
     return f"{run}/network.sock"
 
 
+def mark(run: str) -> str:
+    """The alias of every bridge of a run folder: who finds one knows whose it is."""
+    return f"pyctr {run}"
+
+
 def lock(run: str) -> Lock:
     """Held while an agent is started, and by the agent while it leaves."""
     return Lock(f"{run}/network.lock")

@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_LIBRARY = "libnftables.so.1"
+LIBRARY = "libnftables.so.1"
 _OUTPUT_JSON = 1 << 4
 
 
@@ -26,7 +26,7 @@ class Nft:
 
     def __init__(self) -> None:
         try:
-            library = ctypes.CDLL(_LIBRARY)
+            library = ctypes.CDLL(LIBRARY)
         except OSError as error:
             raise NetworkError(
                 "cannot set up the firewall", str(error), "install the package nftables"

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from runtime import cgroups
 from tests.network.conftest import OUTSIDE, Host, eventually
 from tests.network.test_bridge import bridge_of
 
@@ -260,6 +261,21 @@ def test_a_restart_by_policy_keeps_the_address(host: Host) -> None:
 
     eventually(runs_again)
     assert host.address("one") == address and host.reaches("one", OUTSIDE)
+
+
+def test_the_script_makes_the_same_network_by_hand(host: Host) -> None:
+    host("network", "create", "--ipv6", "six")
+    tell = "for n in 0 1; do ip addr show eth$n | grep -o 'inet.*/[0-9]*'; done"
+    flags = ("--network", "name=six,gw-priority=1", "--network", "bridge")
+    text = host.out("create", "--name", "c", *flags, "--explain=sh", "base", "sh", "-c", tell)
+    try:
+        said = host.sh(f"{text}\n")
+        assert said == host("start", "-a", "c").stdout and said.count("inet") == 3
+        assert "by hand" in text and "pyctr-" not in host.sh("ip netns")
+    finally:
+        identity = host.out("inspect", "--format", "{{.Id}}", "c")
+        host("rm", "-f", "c")
+        cgroups.of(f"/pyctr/{identity}").remove()
 
 
 def test_events_tell_who_came_and_went(host: Host) -> None:
