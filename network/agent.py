@@ -54,6 +54,7 @@ class Agent:
         self._netlink = links.Netlink()
         self._firewall = Firewall()
         self._networks: set[str] = set()  # those that the rules know
+        self._drops: list[str] = []  # chains of others that a person has been told of
         self._mark = client.mark(run)
         self._last = time.monotonic()
         self._leaving = False
@@ -247,10 +248,22 @@ class Agent:
             self._bridge(one)
         self._firewall.put(rules.whole(store.table, networks))
         self._networks = {one.id for one in networks}
+        self._warn_of_drops(store.table)
         if host.allow_forwarding(v6=False):
             self._warnings.append("IPv4 forwarding was off on this host; it is on now")
         if any(one.subnet6 for one in networks) and host.allow_forwarding(v6=True):
             self._warnings.append("IPv6 forwarding was off on this host; it is on now")
+
+    def _warn_of_drops(self, table: str) -> None:
+        """Says once what another firewall will do to packets of containers."""
+        found = self._firewall.foreign_drops(table)
+        if found and found != self._drops:
+            self._warnings.append(
+                f"the chain {', '.join(found)} of another firewall drops what passes through this"
+                " host, and so what containers send: it must accept the bridges of pyctr"
+                " (with Docker: iptables -I DOCKER-USER -i 'pyctr+' -j ACCEPT, the same with -o)"
+            )
+        self._drops = found
 
     def _bridge(self, network: Network) -> int:
         return links.ensure_bridge(self._netlink, network, mtu_of(network), self._mark)
@@ -309,12 +322,20 @@ class Firewall:
         """False also where it is only possible that somebody touched our table."""
         return netfilter.generation() == self._generation
 
-    def put(self, commands: list[dict[str, Any]]) -> None:
-        """Performs commands in one transaction. NetworkError."""
+    def foreign_drops(self, table: str) -> list[str]:
+        """See :func:`network.rules.foreign_drops`."""
+        return rules.foreign_drops(self._loaded().run(rules.chains()), table)
+
+    def _loaded(self) -> nft.Nft:
         if self._nft is None:
             self._nft = nft.Nft()
+        return self._nft
+
+    def put(self, commands: list[dict[str, Any]]) -> None:
+        """Performs commands in one transaction. NetworkError."""
+        library = self._loaded()
         before = netfilter.generation()
-        self._nft.run(commands)
+        library.run(commands)
         after = netfilter.generation()
         self._generation = after if after == before + 1 else -1  # somebody came in between
 

@@ -48,6 +48,27 @@ def whole(table: str, networks: Iterable[Network]) -> list[dict[str, Any]]:
     return made
 
 
+def chains() -> list[dict[str, Any]]:
+    """The command that lists all chains of all tables; see :func:`foreign_drops`."""
+    return [{"list": {"chains": {}}}]
+
+
+def foreign_drops(listed: dict[str, Any], table: str) -> list[str]:
+    """The chains of other tables that drop what passes through the host unless they know it.
+
+    A packet must be accepted in every table, so ours cannot help it: Docker, for one, makes such a
+    chain, and lets others add rules to its chain DOCKER-USER.
+    """
+    found = []
+    for entry in listed.get("nftables") or ():
+        chain = entry.get("chain") or {}
+        if chain.get("hook") == "forward" and chain.get("policy") == "drop":
+            own = chain["family"] == FAMILY and chain["table"] == table
+            if not own and chain["family"] in ("ip", FAMILY):
+                found.append(f"{chain['family']} {chain['table']} {chain['name']}")
+    return found
+
+
 def gone(table: str) -> list[dict[str, Any]]:
     """The commands that take the table away, whether it is there or not."""
     return _gone(table)

@@ -210,6 +210,18 @@ def test_other_tables_are_not_touched(host: Host) -> None:
 _STATE = "ip -o -4 addr; ip -o route; ip -br link | cut -d' ' -f1; nft list ruleset"
 
 
+def test_a_firewall_that_drops_what_passes_is_told_of_once(host: Host) -> None:
+    host.sh("nft add table ip filter; nft add chain ip filter FORWARD '{ type filter hook forward"
+            " priority 0; policy drop; }'")  # fmt: skip
+    ran = host("run", "-d", "--name", "one", "base", "sleep", "3600")
+    assert "the chain ip filter FORWARD of another firewall drops" in ran.stderr
+    assert not host.reaches("one", OUTSIDE)
+    assert not host("run", "--rm", "base", "true").stderr
+    host.sh("nft add rule ip filter FORWARD iifname 'pyctr*' accept;"
+            " nft add rule ip filter FORWARD oifname 'pyctr*' accept")  # fmt: skip
+    assert host.reaches("one", OUTSIDE), "what the warning says helps"
+
+
 def test_the_agent_leaves_the_host_as_it_was(host: Host) -> None:
     before = host.sh(_STATE)
     host("run", "--rm", "base", "true")
