@@ -58,6 +58,10 @@ def check(home: Home, settings: Settings, warn: Callable[[str], None]) -> None:
     ``warn`` is told of what is given only in part. EngineError, RuntimeFailure.
     """
     rights.check(home, settings, warn)
+    if settings.extra_hosts:
+        from engine import files
+
+        files.check(settings)
     if settings.devices:
         from engine import devices
 

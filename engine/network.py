@@ -291,11 +291,13 @@ def _agent(home: Home, listener: socket) -> None:
         os.dup2(log, 2)
         keep_only({2, listener.fileno()})
         process.set_name("pyctr:network")
+        from engine import directory
         from network import agent
         from runtime import cgroups
 
         cgroups.leave_unit(_CGROUP)
-        agent.main(listener, home.run, lambda: home.fresh().networks)
+        names = directory.Directory(home)
+        agent.main(listener, home.run, lambda: home.fresh().networks, names.zone)
         code = 0
     except BaseException:
         import traceback

@@ -18,7 +18,7 @@ import time
 
 from kernel import netfilter, process, quickjson, sockets, trace
 from kernel.errors import PyctrError
-from network import client, host, links, nft, options, rules
+from network import client, host, links, nft, options, rules, service
 from network.errors import NetworkError
 from network.store import Store
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from network.store import Endpoint, Network
+    from network.zone import Zone
 
 _asked = trace.point("network.agent.asked")
 _namespace_made = trace.point("network.agent.namespace_made")
@@ -41,11 +42,14 @@ _LONGEST = 1 << 16  # bytes of a request
 class Agent:
     """The agent of one run folder.
 
-    ``store`` gives the store of the database as it is now; ``said`` is what it tells of itself.
+    ``store`` gives the store of the database as it is now, ``zone`` the names of containers.
     """
 
-    def __init__(self, listener: socket, run: str, store: Callable[[], Store]) -> None:
+    def __init__(
+        self, listener: socket, run: str, store: Callable[[], Store], zone: Callable[[], Zone]
+    ) -> None:
         self.selector = selectors.DefaultSelector()
+        self._names = service.Names(self.selector, zone)
         self._listener = listener
         self._run = run
         self._store = store
@@ -54,6 +58,7 @@ class Agent:
         self._netlink = links.Netlink()
         self._firewall = Firewall()
         self._networks: set[str] = set()  # those that the rules know
+        self._redirected: list[tuple[str, str, str, int]] = []  # the same, of names
         self._drops: list[str] = []  # chains of others that a person has been told of
         self._mark = client.mark(run)
         self._last = time.monotonic()
@@ -66,8 +71,9 @@ class Agent:
         self._listener.setblocking(False)
         self.watch(self._listener.fileno(), self._accept)
         while not (self._leaving and not self._clients):
-            for key, _ in self.selector.select(IDLE):
+            for key, _ in self.selector.select(min(IDLE, self._names.patience())):
                 key.data()
+            self._names.expire()
             if not self._leaving and self._is_idle():
                 self._leave()
 
@@ -170,6 +176,7 @@ class Agent:
             for one in endpoints:
                 self._plug(inside, one)
             links.route(inside, endpoints)
+            self._serve_names(store, [one.network for one in endpoints])
         except BaseException:
             os.close(inside.fd)
             raise
@@ -190,6 +197,7 @@ class Agent:
         try:
             self._plug(inside, wanted)
             links.route(inside, there)
+            self._serve_names(store, [wanted.network])
         finally:
             inside.close()
             os.close(inside.fd)
@@ -246,7 +254,10 @@ class Agent:
                 links.remove(self._netlink, name)
         for one in needed.values():
             self._bridge(one)
-        self._firewall.put(rules.whole(store.table, networks))
+        self._names.keep(one.id for one in networks)
+        self._warnings += self._names.serve(needed.values())
+        self._redirected = self._names.redirects
+        self._firewall.put(rules.whole(store.table, networks, self._redirected))
         self._networks = {one.id for one in networks}
         self._warn_of_drops(store.table)
         if host.allow_forwarding(v6=False):
@@ -268,10 +279,30 @@ class Agent:
     def _bridge(self, network: Network) -> int:
         return links.ensure_bridge(self._netlink, network, mtu_of(network), self._mark)
 
+    def _serve_names(self, store: Store, networks: list[Network]) -> None:
+        """Names are answered in these networks, whose bridges are there."""
+        self._warnings += self._names.serve(networks)
+        if self._names.redirects != self._redirected:
+            self._refresh(store)
+
     # -- the end ---------------------------------------------------------------------------
 
     def _is_idle(self) -> bool:
-        return not self._clients and time.monotonic() - self._last >= IDLE
+        if self._clients or time.monotonic() - self._last < IDLE:
+            return False
+        if self._names.is_serving and self._names.keep(self._inhabited()):
+            self._last = time.monotonic()
+            return False
+        return True
+
+    def _inhabited(self) -> list[str]:
+        """The ids of the networks in which there are containers, for the kernel as well."""
+        bridges = {one.network.id: one.network.bridge for one in self._store().live()}
+        return [
+            network_id
+            for network_id, bridge in bridges.items()
+            if links.has_ports(self._netlink, links.index(bridge))
+        ]
 
     def _leave(self) -> None:
         """Nobody finds the socket any more; who is in its queue is still served."""
@@ -352,7 +383,7 @@ def _told(error: PyctrError) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def main(listener: socket, run: str, store: Callable[[], Store]) -> None:
+def main(listener: socket, run: str, store: Callable[[], Store], zone: Callable[[], Zone]) -> None:
     """The agent's whole life, in a process of its own."""
     process.set_name("pyctr:network")
-    Agent(listener, run, store).serve()
+    Agent(listener, run, store, zone).serve()

@@ -192,6 +192,8 @@ def ensure_bridge(netlink: Netlink, network: Network, mtu: int, mark: str) -> in
     else:
         attributes = [
             ("IFLA_IFNAME", network.bridge),
+            # Its own for good: otherwise it is that of a port, and another one when that leaves.
+            ("IFLA_ADDRESS", f"02:{os.urandom(5).hex(':')}"),
             ("IFLA_MTU", mtu),
             ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge")]}),
         ]
@@ -235,6 +237,12 @@ def bridges(netlink: Netlink, mark: str) -> list[str]:
 def _bridges(netlink: Netlink) -> list[Any]:
     only = ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge")]})
     return netlink.dump(_link(_GETLINK, 0, [only]))
+
+
+def has_ports(netlink: Netlink, bridge: int) -> bool:
+    """Whether any interface is in a bridge."""
+    dumped = netlink.dump(_link(_GETLINK, 0, [("IFLA_MASTER", bridge)]))
+    return any(one.get_attr("IFLA_MASTER") == bridge for one in dumped)
 
 
 # -- containers ----------------------------------------------------------------------------

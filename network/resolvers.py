@@ -14,6 +14,10 @@ import os
 from kernel.record import Record
 from network import subnets
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from network.store import Network
+
 PATH = "/etc/resolv.conf"
 _BEHIND_STUB = "/run/systemd/resolve/resolv.conf"
 _STUB = ("127.0.0.53",)
@@ -77,6 +81,14 @@ def of_host() -> Resolvers:
         if behind.servers:
             return found.replace(servers=behind.servers)
     return found
+
+
+def is_asked(network: Network) -> bool:
+    """Whether the containers of a network ask the agent, and not the host's resolvers themselves.
+
+    Those of the default one do where they can reach none of the host's.
+    """
+    return not (network.is_default and of_host().external)
 
 
 class Watched:

@@ -10,6 +10,7 @@ the host see every packet as before.
                  out of a network everything, unless it is internal
     masquerade   what leaves a network carries an address of the host
     local        127.0.0.0/8 is this host's alone (CVE-2020-8558)
+    names        where port 53 of a gateway is somebody else's, questions go to the agent's own
 
 Source: nft(8), libnftables-json(5); Docker's "Packet filtering and firewalls".
 """
@@ -28,8 +29,13 @@ if TYPE_CHECKING:
 FAMILY = "inet"
 
 
-def whole(table: str, networks: Iterable[Network]) -> list[dict[str, Any]]:
-    """The commands that put the table, as it must be, in the place of what is there."""
+def whole(
+    table: str, networks: Iterable[Network], redirects: Iterable[tuple[str, str, str, int]] = ()
+) -> list[dict[str, Any]]:
+    """The commands that put the table, as it must be, in the place of what is there.
+
+    ``redirects`` are (bridge, gateway, protocol, port) of servers of names that are elsewhere.
+    """
     found = list(networks)
     made: list[dict[str, Any]] = [
         *_gone(table),
@@ -45,6 +51,8 @@ def whole(table: str, networks: Iterable[Network]) -> list[dict[str, Any]]:
     made += [_rule(table, "forward", *words) for words in _forward()]
     made += [_rule(table, "masquerade", *words) for one in found for words in _masquerade(one)]
     made.append(_rule(table, "local", *_local()))
+    made.append(_chain(table, "names", "nat", "prerouting", -100))
+    made += [_rule(table, "names", *_redirect(*one)) for one in redirects]
     return made
 
 
@@ -113,6 +121,14 @@ def _local() -> tuple[dict[str, Any], ...]:
     destination = {"payload": {"protocol": "ip", "field": "daddr"}}
     loopback = {"prefix": {"addr": "127.0.0.0", "len": 8}}
     return (_is("iifname", "@bridges"), _match(destination, loopback), {"drop": None})
+
+
+def _redirect(bridge: str, gateway: str, protocol: str, port: int) -> tuple[dict[str, Any], ...]:
+    family = "ip6" if subnets.is_v6(gateway) else "ip"
+    destination = {"payload": {"protocol": family, "field": "daddr"}}
+    asked = {"payload": {"protocol": protocol, "field": "dport"}}
+    to = {"redirect": {"port": port}}
+    return (_is("iifname", bridge), _match(destination, gateway), _match(asked, 53), to)
 
 
 def _meta(key: str) -> dict[str, Any]:

@@ -274,6 +274,15 @@ class Store:
         """The endpoints that have addresses: those of containers that run, or were left so."""
         return self._endpoints("WHERE endpoints.mac IS NOT NULL")
 
+    def linking(self, container_id: str, network_id: str) -> tuple[Endpoint, ...]:
+        """The endpoints in a network that have addresses and a link to a container."""
+        return self._endpoints(
+            "WHERE endpoints.network_id = ? AND endpoints.mac IS NOT NULL"
+            " AND instr(endpoints.links, ?)",
+            network_id,
+            f'"{container_id}"',
+        )
+
     def _endpoints(self, where: str, *values: str) -> tuple[Endpoint, ...]:
         query = (
             f"SELECT {_NETWORK_COLUMNS}, {_ENDPOINT_COLUMNS} FROM endpoints JOIN networks"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from cli.creation import readers
-from cli.errors import UsageError
 from cli.options import Option, Parsed, refused, several, value
 from network import requests
 
@@ -26,12 +25,15 @@ def address(text: str) -> str:
 
 
 def extra_host(text: str) -> str:
-    """``name:address`` or ``name=address``, an IPv6 address also in brackets; made the first."""
+    """``name:address`` or ``name=address``, an IPv6 address also in brackets; made the first.
+
+    ``host-gateway`` in place of the address is where the host is (:mod:`engine.files`).
+    """
     name, sign, word = text.partition("=" if "=" in text else ":")
     if not sign or not name or not word or not readers.is_host_name(name):
         raise ValueError("write name:address, for example db:10.0.0.7 or db=[fd00::7]")
     if word == "host-gateway":
-        raise UsageError("host-gateway is not supported yet", "there is no bridge network yet")
+        return f"{name}:{word}"
     if word.startswith("[") and word.endswith("]"):
         word = word[1:-1]
     return f"{name}:{address(word)}"

@@ -314,7 +314,7 @@ class World:
             file.writelines(f"nameserver {one}\n" for one in servers)
 
     def network(self, network: Network) -> None:
-        links.ensure_bridge(self.netlink, network, 1500)
+        links.ensure_bridge(self.netlink, network, 1500, "pyctr test")
         self.server.serve(network)
 
     def put(self, *endpoints: Endpoint) -> None:
@@ -520,8 +520,7 @@ def test_nobody_asks_through_a_network_that_is_not_its_own(world: World) -> None
     world.network(RED)
     world.put(endpoint(WEB, BLUE, 2))
     world.put(endpoint(SPY, RED, 2))
-    inside = world.inside[SPY]
-    links.set_default(inside, world.endpoints[-1])
+    links.route(world.inside[SPY], world.endpoints[-1:])
     stranger = world.socket_in(SPY, socket.SOCK_DGRAM)
     stranger.connect(("10.77.1.1", 53))  # the gateway of the other network is this host's as well
     stranger.send(question("web"))
