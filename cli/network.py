@@ -154,6 +154,7 @@ def _connect(parsed: Parsed) -> int:
         parsed.ip,
         parsed.ip6,
         aliases=tuple(parsed.alias),
+        links=tuple(parsed.link),
         priority=parsed.gw_priority,
     )
     networks.connect(home.find(), container, wanted)
@@ -264,7 +265,8 @@ COMMANDS: tuple[Command, ...] = (
         (
             *_ENDPOINT,
             refused("--driver-opt", "endpoints have no options here"),
-            refused("--link", "names of other containers come with the network"),
+            several("--link", "CONTAINER[:NAME]", "A name for another container in the network",
+                    read=requests.link),
             refused("--link-local-ip", "interfaces have no link-local addresses"),
         ),
         at_least=2,

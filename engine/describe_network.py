@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine import containers, networks
+from engine import containers, linked, networks
 from engine.describe import rfc3339
 from engine.network import is_on_networks
 from kernel.mapping import Map
@@ -21,12 +21,12 @@ def network_settings(home: Home, one: Container) -> dict[str, Any]:
     """``NetworkSettings`` of a container; addresses are there while it runs."""
     settings = one.settings
     found = home.networks.endpoints(one.id) if is_on_networks(settings) else ()
-    entries = {endpoint.network.name: _endpoint(one, endpoint) for endpoint in found}
+    entries = {endpoint.network.name: _endpoint(home, one, endpoint) for endpoint in found}
     if settings.network in ("none", "host"):
         identity = networks.builtin(home)[settings.network]
         entries[settings.network] = _nowhere() | {"NetworkID": identity}
     usual = next((e for e in found if e.network.is_default), None)
-    first = _endpoint(one, usual) if usual is not None else _nowhere()
+    first = _endpoint(home, one, usual) if usual is not None else _nowhere()
     running = containers.is_running(one)
     return {
         "Bridge": "",
@@ -57,10 +57,11 @@ def _nowhere() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _endpoint(one: Container, endpoint: Endpoint) -> dict[str, Any]:
+def _endpoint(home: Home, one: Container, endpoint: Endpoint) -> dict[str, Any]:
     own = endpoint.network
     wanted = {"IPv4Address": endpoint.wanted_address, "IPv6Address": endpoint.wanted_address6}
-    names = None if own.is_default else [one.name, *endpoint.aliases, one.short_id]
+    names = [one.name, *endpoint.aliases, one.short_id, one.settings.hostname]
+    links = [] if own.is_default else linked.named(home, endpoint)
     made = _nowhere() | {
         "IPAMConfig": {name: word for name, word in wanted.items() if word} or None,
         "Aliases": list(endpoint.aliases) or None,
@@ -68,7 +69,8 @@ def _endpoint(one: Container, endpoint: Endpoint) -> dict[str, Any]:
         "GwPriority": endpoint.priority,
         "NetworkID": own.id,
         "MacAddress": endpoint.mac or endpoint.wanted_mac,
-        "DNSNames": names,
+        "Links": [":".join(pair) for pair in links] or None,
+        "DNSNames": None if own.is_default else list(dict.fromkeys(filter(None, names))),
     }
     if endpoint.mac:
         made |= {"EndpointID": endpoint.id}

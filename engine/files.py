@@ -14,13 +14,15 @@ Source: hosts(5), resolv.conf(5), Docker's "Container networking", DNS services.
 
 from __future__ import annotations
 
+import os
+
 from engine import compose
 from engine.errors import EngineError
 from network import resolvers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from engine.containers import Container
     from engine.home import Home
@@ -40,6 +42,7 @@ _KINDS = {"nameserver": "dns", "search": "dns_search", "domain": "dns_search",
           "options": "dns_options"}  # fmt: skip
 GATEWAY = "host-gateway"  # of --add-host: where the host is
 _MOST = 3  # resolvers in a file: no library reads more
+_LARGEST = 1 << 20  # bytes of a file, which is the container's to write
 
 
 def check(settings: Settings) -> None:
@@ -73,6 +76,52 @@ def write(home: Home, container: Container) -> None:
         from engine import linked
 
         linked.write(home, container, endpoints)
+
+
+def follow(home: Home, container: Container, before: Iterable[Endpoint]) -> None:
+    """A running container has other endpoints than before: its files follow.
+
+    What the container has written itself stays: hosts loses and gets lines, and a resolv.conf that
+    is not as we wrote it is left alone.
+    """
+    settings, name = container.settings, compose.hostname(container)
+    folder, old = home.folder(container.id), list(before)
+    now = home.networks.endpoints(container.id)
+    was = own_lines(settings, name, old).encode().splitlines(True)
+    lines = own_lines(settings, name, now).encode().splitlines(True)
+
+    def named(content: list[bytes]) -> list[bytes]:
+        return [*(one for one in content if one not in was), *lines]
+
+    def resolved(content: list[bytes]) -> list[bytes]:
+        if b"".join(content) != resolv_conf(settings, old).encode(errors="surrogateescape"):
+            return content
+        return [resolv_conf(settings, now).encode(errors="surrogateescape")]
+
+    change(f"{folder}/hosts", named)
+    change(f"{folder}/resolv.conf", resolved)
+    if any(one.network.is_default for one in now):
+        from engine import linked
+
+        linked.write(home, container, now)
+
+
+def change(path: str, changed: Callable[[list[bytes]], list[bytes]]) -> None:
+    """Changes the lines of one of the files of a container that may be running.
+
+    The file keeps its inode, which is mounted in the container. A missing one is left alone.
+    """
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:  # it has not run yet, or is being removed
+        return
+    with open(fd, "r+b") as file:
+        lines = file.read(_LARGEST).splitlines(True)
+        if lines and not lines[-1].endswith(b"\n"):
+            lines[-1] += b"\n"
+        file.seek(0)
+        file.write(b"".join(changed(lines)))
+        file.truncate()
 
 
 def hosts(settings: Settings, name: str, of_host: str, endpoints: Iterable[Endpoint] = ()) -> str:

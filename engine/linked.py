@@ -12,9 +12,7 @@ variables).
 
 from __future__ import annotations
 
-import os
-
-from engine import containers, reconcile
+from engine import containers, files, reconcile
 from engine.errors import EngineError
 from kernel import trace
 
@@ -28,26 +26,29 @@ if TYPE_CHECKING:
 
 _written = trace.point("engine.linked.written")
 
-_LARGEST = 1 << 20  # bytes of /etc/hosts, which is the container's to write
-
 
 def resolved(home: Home, links: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """(container, name) pairs with ids; ContainerNotFound."""
-    return tuple((reconcile.find(home, other).id, name) for other, name in links)
-
-
-def shown(home: Home, container: Container, links: Iterable[tuple[str, str]]) -> list[str]:
-    """Links as ``HostConfig.Links`` has them: ``/db:/web/alias``; those that are gone are not."""
-    found = [(containers.get(home, identity), name) for identity, name in links]
-    return [f"/{one.name}:/{container.name}/{name}" for one, name in found if one is not None]
-
-
-def check(links: Iterable[tuple[str, str]]) -> None:
-    """EngineError if one name is to be two."""
-    names = [name for _, name in links]
-    for name in names:
-        if names.count(name) > 1:
+    """(container, name) pairs with ids. ContainerNotFound; EngineError if one name is to be two."""
+    found = [(reconcile.find(home, other).id, name) for other, name in links]
+    owners: dict[str, str] = {}
+    for identity, name in found:
+        if owners.setdefault(name, identity) != identity:
             raise EngineError(f"invalid link: the name {name} is given to several containers")
+    return tuple(dict.fromkeys(found))
+
+
+def shown(home: Home, container: Container) -> list[str] | None:
+    """``HostConfig.Links``: those on the default network, as ``/db:/web/alias``."""
+    for one in home.networks.endpoints(container.id):
+        if one.network.is_default and one.links:
+            return [f"/{other}:/{container.name}/{name}" for other, name in named(home, one)]
+    return None
+
+
+def named(home: Home, own: Endpoint) -> list[tuple[str, str]]:
+    """(name of the container, name for it) of an endpoint's links; those that are gone are not."""
+    found = [(containers.get(home, identity), name) for identity, name in own.links]
+    return [(one.name, name) for one, name in found if one is not None]
 
 
 def write(home: Home, container: Container, endpoints: Iterable[Endpoint]) -> None:
@@ -97,21 +98,10 @@ def _lines(home: Home, own: Endpoint, other: Endpoint) -> list[str]:
 
 
 def _put(home: Home, container_id: str, lines: list[str], last: str) -> None:
-    """Puts lines in the place of those that end with the same word.
+    """Puts lines in the place of those that end with the same word."""
 
-    The file keeps its inode, which is mounted in the container; what else is in it is the
-    container's.
-    """
-    path = f"{home.folder(container_id)}/hosts"
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:  # it is being removed
-        return
-    with open(fd, "r+b") as file:
-        content = file.read(_LARGEST)
-        kept = [one for one in content.splitlines(True) if one.split()[-1:] != [last.encode()]]
-        if kept and not kept[-1].endswith(b"\n"):
-            kept[-1] += b"\n"
-        file.seek(0)
-        file.write(b"".join(kept) + "".join(lines).encode())
-        file.truncate()
+    def changed(content: list[bytes]) -> list[bytes]:
+        kept = [one for one in content if one.split()[-1:] != [last.encode()]]
+        return [*kept, *(one.encode() for one in lines)]
+
+    files.change(f"{home.folder(container_id)}/hosts", changed)

@@ -94,12 +94,14 @@ def endpoints(home: Home, container_id: str, attachments: Iterable[Attachment]) 
             found = find(home, one.network)
             if any(other.network.id == found.id for other in made):
                 raise NetworkError(f"network {found.name!r} is specified multiple times")
-            made.append(endpoint(container_id, found, one, len(made)))
+            made.append(endpoint(home, container_id, found, one, len(made)))
     return made
 
 
-def endpoint(container_id: str, found: Network, one: Attachment, position: int) -> Endpoint:
-    """What an attachment is in a network that was found. NetworkError."""
+def endpoint(
+    home: Home, container_id: str, found: Network, one: Attachment, position: int
+) -> Endpoint:
+    """What an attachment is in a network that was found. NetworkError, ContainerNotFound."""
     _check_address(found, one.address, found.subnet)
     _check_address(found, one.address6, found.subnet6)
     if one.aliases and found.is_default:
@@ -108,9 +110,14 @@ def endpoint(container_id: str, found: Network, one: Attachment, position: int) 
             f"network {found.name} has no names",
             "pyctr network create makes one that has",
         )
+    links = one.links
+    if links:
+        from engine import linked
+
+        links = linked.resolved(home, links)
     return Endpoint(
         container_id, found, new_id(), position, one.address, one.address6, one.mac, one.aliases,
-        one.links, one.options, one.priority,
+        links, one.options, one.priority,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from engine import config, containers, locks, network, reconcile
+from engine import config, containers, files, locks, network, reconcile
 from engine.errors import EngineError
 from kernel import trace
 from kernel.digest import fingerprint
@@ -245,7 +245,7 @@ def connect(home: Home, text: str, attachment: Attachment) -> None:
                 f"endpoint with name {one.name} already exists in network {found.name}"
             )
         free = next(n for n in range(len(there) + 1) if n not in {e.position for e in there})
-        made = network.endpoint(one.id, found, attachment, free)
+        made = network.endpoint(home, one.id, found, attachment, free)
         with home.db:
             home.db.execute("BEGIN IMMEDIATE")
             home.networks.attach([made])
@@ -253,6 +253,7 @@ def connect(home: Home, text: str, attachment: Attachment) -> None:
             if containers.is_running(one):
                 home.networks.allocate(one.id)
                 network.tell_agent(home, "connect", one, found)
+                files.follow(home, one, there)
         except BaseException:
             home.networks.detach(one.id, found.id)
             raise
@@ -264,7 +265,8 @@ def disconnect(home: Home, network_text: str, text: str, *, force: bool = False)
     found = network.find(home, network_text)
     with locks.alone(home, reconcile.find(home, text)) as held:
         one = held.container
-        if found.id not in {e.network.id for e in home.networks.endpoints(one.id)}:
+        there = home.networks.endpoints(one.id)
+        if found.id not in {e.network.id for e in there}:
             raise NetworkConflict(f"container {one.name} is not connected to network {found.name}")
         if containers.is_running(one):
             try:
@@ -273,6 +275,8 @@ def disconnect(home: Home, network_text: str, text: str, *, force: bool = False)
                 if not force:
                     raise
         home.networks.detach(one.id, found.id)
+        if containers.is_running(one):
+            files.follow(home, one, there)
     home.networks.tell("disconnect", found, one.id)
 
 

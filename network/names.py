@@ -89,8 +89,7 @@ class Server:
 
     def patience(self) -> float:
         """Seconds until :meth:`expire` has something to do."""
-        found = [one.patience() for one in self._listeners.values()]
-        return min(self._forwarder.patience(), *found)
+        return min(one.patience() for one in (self._forwarder, *self._listeners.values()))
 
     def expire(self) -> None:
         """Ends what has waited long enough."""

@@ -126,6 +126,14 @@ def alias(text: str) -> str:
     return text
 
 
+def link(text: str) -> tuple[str, str]:
+    """--link: ``CONTAINER`` or ``CONTAINER:NAME``; (container, name). ValueError."""
+    container, colon, name = text.partition(":")
+    if not container or ":" in name or (colon and not name):
+        raise ValueError("bad format for links: write CONTAINER:NAME")
+    return container, alias(name or container)
+
+
 def priority(text: str) -> int:
     """--gw-priority; ValueError."""
     digits = text.removeprefix("-")

@@ -80,7 +80,8 @@ OPTIONS: tuple[Option, ...] = (
     several("--dns-option --dns-opt", "OPTION", "An option in its /etc/resolv.conf",
             read=_resolver_option),
     refused("--expose", _NO_PORTS),
-    refused("--link", "names of other containers come with a network of your own"),
+    several("--link", "CONTAINER[:NAME]", "A name for another container in the network",
+            read=requests.link),
     refused("--link-local-ip", "interfaces have no link-local addresses"),
     refused("-p --publish", _NO_PORTS),
     refused("-P --publish-all", _NO_PORTS),
@@ -91,8 +92,9 @@ def networks(parsed: Parsed) -> tuple[requests.Attachment, ...]:
     """All networks that it is to be in, with what --ip and its like say of the first."""
     given = parsed.network or [requests.Attachment(requests.DEFAULT)]
     own = requests.Attachment(
-        "", parsed.ip, parsed.ip6, parsed.mac_address, tuple(parsed.network_alias)
-    )
+        "", parsed.ip, parsed.ip6, parsed.mac_address, tuple(parsed.network_alias),
+        tuple(parsed.link),
+    )  # fmt: skip
     return requests.combined(given, own)
 
 

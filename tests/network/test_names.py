@@ -767,3 +767,5 @@ def test_a_bridge_that_was_made_anew_is_served_again(world: World) -> None:
     assert world.server.is_serving
     world.server.keep([RED.id])
     assert not world.server.is_serving
+    assert world.server.patience() == float("inf")
+    world.server.expire()
