@@ -89,7 +89,8 @@ class Server:
 
     def patience(self) -> float:
         """Seconds until :meth:`expire` has something to do."""
-        return min(one.patience() for one in (self._forwarder, *self._listeners.values()))
+        found = [one.patience() for one in self._listeners.values()]
+        return min([self._forwarder.patience(), *found])
 
     def expire(self) -> None:
         """Ends what has waited long enough."""
