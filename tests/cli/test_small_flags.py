@@ -176,7 +176,7 @@ def test_the_host_name_stands_in_hosts_with_its_domain(pyctr: Pyctr) -> None:
         (["--disable-content-trust=false"], "content trust"),
         (["--stop-timeout", "soon"], "'soon'"),
         (["--stop-signal", "NOPE"], "'NOPE'"),
-        (["--link", "db"], "--link"),
+        (["--link", "db:"], "--link"),
         (["--expose", "80"], "--expose"),
         (["--ip", "10.0.0.1"], "--ip"),
         (["--ip6", "fd00::1"], "--ip6"),

@@ -20,13 +20,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel.namespaces import CLONE_NEWNET, setns, unshare
-from network import forward, links, listeners, names, packets, resolvers
+from network import agent, forward, links, listeners, names, packets, resolvers
 from network.store import Endpoint, Network
 from network.zone import Person, Zone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
 _LONG = 20.0  # seconds that a busy machine may take
 
@@ -769,3 +770,31 @@ def test_a_bridge_that_was_made_anew_is_served_again(world: World) -> None:
     assert not world.server.is_serving
     assert world.server.patience() == float("inf")
     world.server.expire()
+
+
+def test_the_agent_stays_as_long_as_there_are_containers_that_may_ask(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent, "IDLE", 0.0)
+
+    class Live:
+        def live(self) -> list[Endpoint]:
+            return world.endpoints
+
+    listener = socket.socket(socket.AF_UNIX)
+    world.open.append(listener)
+    store: Any = Live
+    one = agent.Agent(listener, "/nowhere", store, lambda: Zone(world.endpoints, PEOPLE))
+    assert one._is_idle()
+    links.ensure_bridge(world.netlink, BLUE, 1500, "pyctr test")
+    world.put(endpoint(WEB, BLUE, 2))
+    one._serve_names(store(), [BLUE])
+    assert not one._is_idle()
+    left = world.endpoints
+    world.remove(WEB)
+    world.endpoints = left  # as a monitor leaves it that was killed
+    deadline = time.monotonic() + _LONG
+    while not one._is_idle():  # the kernel takes an interface away in its own time
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert not one._names.is_serving
