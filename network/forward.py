@@ -49,7 +49,7 @@ class Forwarder:
             done(packets.failed(query, dns.rcode.SERVFAIL))
             return
         if not tcp:
-            servers = servers * -(-_PACKETS // max(1, len(servers)))
+            servers = (servers * _PACKETS)[: max(_PACKETS, len(servers))]
 
         def ended(answer: bytes) -> None:
             self._under_way.discard(one)

@@ -157,8 +157,11 @@ class Server:
             self._load[container_id] -= 1
             if not self._load[container_id]:
                 del self._load[container_id]
-            fits = tcp or len(answer) <= query.limit
-            reply(answer if fits else packets.truncated(query))
+            try:
+                fits = tcp or len(answer) <= query.limit
+                reply(answer if fits else packets.truncated(query))
+            except Exception:
+                self._complain()
 
         self._forwarder.ask(query, servers, done, tcp=tcp)
 
