@@ -60,6 +60,15 @@ NOUNS: dict[str, dict[str, str]] = {
         "build": "Build an image from a Dockerfile",
         "prune": "Remove what builds keep to be faster the next time",
     },
+    "network": {
+        "connect": "Put a container into a network",
+        "create": "Make a network",
+        "disconnect": "Take a container out of a network",
+        "inspect": "Show everything about networks",
+        "ls": "List networks",
+        "prune": "Remove all networks that no container has",
+        "rm": "Remove networks",
+    },
     "registry": {
         "login": "Keep a name and a password for a registry",
         "logout": "Forget them",
@@ -73,7 +82,7 @@ NOUNS: dict[str, dict[str, str]] = {
         "df": "Show how much of the disk is used, and for what",
         "events": "Show what happens to containers, images and volumes",
         "info": "Show facts about this host",
-        "inspect": "Show everything about containers, images or volumes",
+        "inspect": "Show everything about containers, images, volumes or networks",
         "install-service": "Start containers with the host",
         "prune": "Remove what nobody uses",
         "start-all": "Start the containers that start with the host",
@@ -114,6 +123,7 @@ _MODULES = {
         "prune": "prune",
         "service": "install-service start-all stop-all uninstall-service",
     },
+    "network": {"prune": "prune"},
     "volume": {"prune": "prune"},
 }
 

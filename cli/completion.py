@@ -217,6 +217,14 @@ def _volumes(_states: tuple[str, ...]) -> Candidates:
     return _asked(query)
 
 
+def _networks(_states: tuple[str, ...]) -> Candidates:
+    def query(here: Home) -> Iterable[tuple[str, str]]:
+        names = {str(name) for (name,) in here.db.execute("SELECT name FROM networks")}
+        return [(name, "network") for name in names - {"bridge"}]
+
+    return [("bridge", "network"), *_asked(query)]
+
+
 def _anything(states: tuple[str, ...]) -> Candidates:
     return [*_containers(states), *_images(()), *_volumes(())]
 
@@ -239,6 +247,7 @@ _SOURCES: dict[str, Callable[[tuple[str, ...]], Candidates]] = {
     "FILE": lambda _states: [(FILES, "")],
     "FOLDER": lambda _states: [(FOLDERS, "")],
     "IMAGE": _images,
+    "NETWORK": _networks,
     "OBJECT": _anything,
     "SIGNAL": _signals,
     "TEMPLATE": lambda _states: [("json", ""), ("table", "")],

@@ -22,6 +22,7 @@ _MAKES = ("create", "run")
 # key of the configuration: (key of the flag, commands in which it is a default)
 FLAGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "detach_keys": ("detach_keys", ("attach", "exec", "run", "start")),
+    "network": ("network", _MAKES),
     "containers.memory": ("memory", _MAKES),
     "containers.cpus": ("cpus", _MAKES),
     "containers.pids_limit": ("pids_limit", _MAKES),
@@ -37,6 +38,8 @@ def fill(parsed: Parsed) -> None:
     for name, (flag, commands) in FLAGS.items():
         setting = settings[name]
         if not setting.words or parsed.command.name not in commands:
+            continue
+        if name == "network" and parsed.network:  # what is given takes the place of the default
             continue
         if name == "log.options" and _has_another_driver(parsed, settings["log.driver"]):
             continue

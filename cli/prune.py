@@ -44,6 +44,21 @@ def _builds(here: Home, pairs: Pairs, *, everything: bool) -> Pruned:
     return prune.prune_builds(here, wanted, everything=everything)
 
 
+def _networks(here: Home, pairs: Pairs) -> Pruned:
+    wanted = filters.pruning(pairs, lambda one: one.labels, lambda one: one.created)
+    return prune.prune_networks(here, wanted)
+
+
+def _network_prune(parsed: Parsed) -> int:
+    if not agreed("This will remove all custom networks not used by at least one container.",
+                  parsed.force):  # fmt: skip
+        return 0
+    here = home.find()
+    reconcile.mend_all(here)
+    _told("Networks", _networks(here, parsed.filter))
+    return 0
+
+
 def _one(question: str, action: Callable[[Home], Pruned], kind: str, parsed: Parsed) -> int:
     """One kind of object: ask, remove, tell."""
     if not agreed(question, parsed.force):
@@ -114,6 +129,7 @@ def _system_prune(parsed: Parsed) -> int:
     reconcile.mend_all(here)
     steps: list[tuple[str, Callable[[], Any]]] = [
         ("Containers", lambda: _containers(here, pairs)),
+        ("Networks", lambda: _networks(here, pairs)),
         ("Images", lambda: _images(here, pairs, named=parsed.all)),
     ]
     if parsed.volumes:
@@ -130,7 +146,7 @@ def _system_prune(parsed: Parsed) -> int:
 
 
 def _all_of_it(parsed: Parsed) -> str:
-    going = ["all stopped containers"]
+    going = ["all stopped containers", "all networks not used by at least one container"]
     if parsed.volumes:
         going.append("all anonymous volumes not used by at least one container, and the trash")
     if parsed.all:
@@ -190,6 +206,14 @@ COMMANDS: tuple[Command, ...] = (
         examples=("pyctr builder prune --force", "pyctr builder prune -a -f --filter until=24h"),
     ),
     Command(
+        "network prune",
+        "",
+        "Remove all networks that no container has.",
+        _network_prune,
+        (_FORCE, _UNTIL),
+        examples=("pyctr network prune --force",),
+    ),
+    Command(
         "volume prune",
         "",
         "Remove anonymous volumes that no container has, and empty the trash.",
@@ -201,7 +225,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "system prune",
         "",
-        "Remove what nobody uses: containers that do not run, images without a name, build cache.",
+        "Remove what nobody uses: stopped containers, networks, nameless images, build cache.",
         _system_prune,
         (
             option("-a --all", "All images that no container uses"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cli import looking
 from cli.errors import UsageError
 from cli.options import Command, Parsed, option, value
-from engine import describe, home, reconcile
+from engine import describe, describe_network, home, networks, reconcile
 from kernel.errors import NotFound
 
 TYPE_CHECKING = False
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from engine.home import Home
 
-_KINDS = ("container", "image", "volume")
+_KINDS = ("container", "image", "volume", "network")
 
 
 def _inspect(parsed: Parsed) -> int:
@@ -34,7 +34,9 @@ def _one(here: Home, word: str, kinds: tuple[str, ...], *, sized: bool) -> dict[
                 return describe.container(here, reconcile.find(here, word), sized=sized)
             if kind == "image":
                 return describe.image(here, here.images.resolve(word))
-            return describe.volume(here, here.volumes.get(word))
+            if kind == "volume":
+                return describe.volume(here, here.volumes.get(word))
+            return describe_network.network(here, networks.find_any(here, word))
         except NotFound:
             continue
     raise NotFound(f"no such object: {word}", f"there is no {' or '.join(kinds)} of that name")
@@ -52,12 +54,12 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "inspect",
         "OBJECT [OBJECT...]",
-        "Show everything about containers, images or volumes, as JSON.",
+        "Show everything about containers, images, volumes or networks, as JSON.",
         _inspect,
         (
             looking.FORMAT,
             option("-s --size", "Also how much containers have written"),
-            value("--type", "container|image|volume", "Only this kind", read=_kind),
+            value("--type", "container|image|network|volume", "Only this kind", read=_kind),
         ),
         at_least=1,
         at_most=-1,

@@ -31,9 +31,10 @@ _FILES = ("resolv.conf", "hostname", "hosts")
 
 
 def make_plan(
-    home: Home, container: Container, console: tuple[int, int] = (0, 0)
+    home: Home, container: Container, console: tuple[int, int] = (0, 0), network: str = ""
 ) -> runtime_plan.Plan:
-    """The plan of a start; ``console`` is (columns, rows) of the terminal.
+    """The plan of a start; ``console`` is (columns, rows) of the terminal, ``network`` the path of
+    the network namespace that was made for it (:mod:`engine.network`).
 
     It holds for this start only: the containers that it joins may have another process next time.
     """
@@ -43,7 +44,7 @@ def make_plan(
     image = home.images.get(container.image_id)
     union = Union(skeleton.lower(home, image), f"{folder}/upper", f"{folder}/work")
     return runtime_plan.make(
-        specification(home, container, mounts, console, peers),
+        specification(home, container, mounts, console, peers, network),
         union=union,
         seccomp_cache=home.filters,
         volumes=tuple(m.destination for m in mounts if m.kind == "volume"),
@@ -57,6 +58,10 @@ def check(home: Home, settings: Settings, warn: Callable[[str], None]) -> None:
     ``warn`` is told of what is given only in part. EngineError, RuntimeFailure.
     """
     rights.check(home, settings, warn)
+    if settings.extra_hosts:
+        from engine import files
+
+        files.check(settings)
     if settings.devices:
         from engine import devices
 
@@ -73,8 +78,11 @@ def specification(
     mounts: tuple[Mount, ...],
     console: tuple[int, int] = (0, 0),
     peers: dict[str, Peer] | None = None,
+    network: str = "",
 ) -> dict[str, Any]:
-    """The OCI runtime specification of a container; ``peers`` as :func:`engine.views.peers`."""
+    """The OCI runtime specification of a container; ``peers`` as :func:`engine.views.peers`,
+    ``network`` as :func:`make_plan`.
+    """
     settings = container.settings
     masked, readonly = rights.hidden_paths(settings)
     made_process = process(container, console)
@@ -96,7 +104,7 @@ def specification(
         **({"annotations": dict(settings.annotations)} if settings.annotations else {}),
         "linux": {
             "cgroupsPath": container.cgroup,
-            "namespaces": views.namespaces(settings, peers or {}),
+            "namespaces": views.namespaces(settings, peers or {}, network),
             "resources": resources(settings),
             "maskedPaths": masked,
             "readonlyPaths": readonly,

@@ -62,6 +62,10 @@ KEYS = (
     Key("root", "PYCTR_ROOT", "path", "Where everything is kept", (ROOT,)),
     Key("run", "PYCTR_RUN", "path", "Sockets; it follows the root folder"),
     Key("detach_keys", "PYCTR_DETACH_KEYS", "text", "--detach-keys of whatever shares a terminal"),
+    Key("network", "PYCTR_NETWORK", "text", "--network of new containers", ("bridge",)),
+    Key("network_subnet", "PYCTR_NETWORK_SUBNET", "text", "Subnet of the network bridge"),
+    Key("network_pools", "PYCTR_NETWORK_POOLS", "list",
+        "Where subnets are taken from, such as 10.64.0.0/10:24"),
     Key("volumes.trash_age", "PYCTR_VOLUME_TRASH", "duration",
         "How long a retired volume can be restored", ("24h",)),
     Key("containers.memory", "PYCTR_MEMORY", "size", "--memory of new containers"),
@@ -109,6 +113,29 @@ class Config(Record):
     def insecure_registries(self) -> tuple[str, ...]:
         """Registries that may be spoken with in plain HTTP, as host or host:port."""
         return self.settings["registry.insecure"].words
+
+    @property
+    def network_subnet(self) -> str:
+        """The subnet of the default network, "" where one is chosen."""
+        return self._subnet("network_subnet", ", ".join(self.settings["network_subnet"].words))
+
+    @property
+    def network_pools(self) -> tuple[str, ...]:
+        """Pools of subnets (:func:`network.subnets.pool`), () for what is built in."""
+        words = self.settings["network_pools"].words
+        return tuple(self._subnet("network_pools", word) for word in words)
+
+    def _subnet(self, name: str, word: str) -> str:
+        """The word, once it is known to be a pool; EngineError names where it stands."""
+        from network import subnets
+
+        try:
+            if word:
+                subnets.pool(word)
+        except ValueError as error:
+            source = self.settings[name].source
+            raise EngineError(f"{name} is wrong in {source}", str(error)) from None
+        return word
 
     @property
     def trash_age(self) -> float:

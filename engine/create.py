@@ -26,6 +26,7 @@ from engine import (
     limits,
     locks,
     names,
+    network,
     reconcile,
     registries,
     skeleton,
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from engine.home import Home
     from images.pull import Told
     from images.store import Image
+    from network.requests import Attachment
+    from network.store import Endpoint
     from volumes.plan import Mount
     from volumes.requests import From, Request
     from volumes.store import Volume
@@ -68,7 +71,8 @@ class CreateRequest(Record):
 
     ``entrypoint`` is None where the image's own counts, () where it was cleared. ``pull`` is
     always, missing or never (then ``base`` is not made either); ``platform`` is "" or what the
-    image must be for (:mod:`images.platforms`).
+    image must be for (:mod:`images.platforms`). ``networks`` are all that it is to be in;
+    ``settings.network`` is the first of them.
     """
 
     image: str
@@ -79,6 +83,7 @@ class CreateRequest(Record):
     volumes_from: tuple[From, ...] = ()
     pull: str = "missing"
     platform: str = ""
+    networks: tuple[Attachment, ...] = ()
 
 
 def create(
@@ -114,6 +119,10 @@ def create(
         identity, request.name or names.generate(), image.id, request.image, time.time(),
         settings, "creating", os.getpid(), process.start_time(os.getpid()),
     )  # fmt: skip
+    endpoints = network.endpoints(home, identity, request.networks)
+    if endpoints:
+        settings = settings.replace(network=endpoints[0].network.name)
+        made = made.replace(settings=settings)
     with locks.new_folder(home, identity):
         try:
             with Claim(home.volumes) as claim:
@@ -121,7 +130,9 @@ def create(
                 for source in sources:  # their volumes are held now, and were theirs until now
                     containers.require(home, source)
                 _folders_made()
-                made = _record(home, made, mounts, claim.volumes, named=bool(request.name))
+                made = _record(
+                    home, made, mounts, claim.volumes, endpoints, named=bool(request.name)
+                )
             _recorded()
             _make_folders(home, made, image)
             _layer_made()
@@ -226,7 +237,13 @@ def _check(mounts: tuple[Mount, ...]) -> None:
 
 
 def _record(
-    home: Home, made: Container, mounts: tuple[Mount, ...], volumes: list[Volume], *, named: bool
+    home: Home,
+    made: Container,
+    mounts: tuple[Mount, ...],
+    volumes: list[Volume],
+    endpoints: list[Endpoint],
+    *,
+    named: bool,
 ) -> Container:
     while True:
         try:
@@ -235,12 +252,13 @@ def _record(
                 containers.insert(home, made)
                 home.volumes.insert(volumes)
                 home.volumes.attach(made.id, mounts)
+                home.networks.attach(endpoints)
             return made
         except home.db.IntegrityError as error:
             if "containers.name" not in str(error):
                 raise EngineError(
                     f"cannot create container {made.name}",
-                    f"image {made.image} was removed just now",
+                    "its image or a network was removed just now",
                 ) from None
         if not named:
             made = made.replace(name=names.with_number(names.generate()))

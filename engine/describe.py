@@ -32,6 +32,8 @@ def rfc3339(seconds: float) -> str:
 
 def container(home: Home, one: Container, *, sized: bool = False) -> dict[str, Any]:
     """`container inspect`; ``sized`` also walks its files for SizeRw and SizeRootFs (bytes)."""
+    from engine import describe_network, linked
+
     settings = one.settings
     folder = home.folder(one.id)
     image = home.images.get(one.image_id)
@@ -56,7 +58,7 @@ def container(home: Home, one: Container, *, sized: bool = False) -> dict[str, A
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": None,
-        "HostConfig": host_config(settings),
+        "HostConfig": host_config(settings) | {"Links": linked.shown(home, one)},
         "GraphDriver": {
             "Name": "overlay",
             "Data": {
@@ -69,7 +71,7 @@ def container(home: Home, one: Container, *, sized: bool = False) -> dict[str, A
         **(_sizes(home, one) if sized else {}),
         "Mounts": [mount(home, m) for m in mounts],
         "Config": _config(one, image),
-        "NetworkSettings": _network(settings.network),
+        "NetworkSettings": describe_network.network_settings(home, one),
     }
 
 
@@ -128,30 +130,6 @@ def _config(one: Container, image: Image) -> dict[str, Any]:
         "StopSignal": settings.stop_signal or "SIGTERM",
         **({"Shell": list(settings.shell)} if settings.shell else {}),
         "StopTimeout": int(patience) if patience == int(patience) else patience,
-    }
-
-
-def _network(mode: str) -> dict[str, Any]:
-    """Neither none nor host has addresses; a container's network is told where it is."""
-    addresses = {
-        "MacAddress": "",
-        "Gateway": "",
-        "IPAddress": "",
-        "IPPrefixLen": 0,
-        "IPv6Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
-        "EndpointID": "",
-    }
-    endpoint = {"IPAMConfig": None, "Links": None, "Aliases": None, **addresses, "NetworkID": "",
-                "DriverOpts": None, "DNSNames": None}  # fmt: skip
-    return {
-        "Bridge": "",
-        "SandboxID": "",
-        "SandboxKey": "",
-        "Ports": Map(),
-        **addresses,
-        "Networks": Map() if mode.startswith("container:") else Map({mode: endpoint}),
     }
 
 

@@ -22,7 +22,9 @@ import sys
 from engine import config
 from engine.errors import EngineError
 from images import store as image_store
+from kernel.digest import fingerprint
 from kernel.locks import Lock
+from network import store as network_store
 from volumes import store as volume_store
 
 TYPE_CHECKING = False
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-_VERSION = 4
+_VERSION = 5
 
 CONTAINERS = """
 CREATE TABLE IF NOT EXISTS containers (
@@ -70,6 +72,7 @@ ALTER TABLE image_layers ADD COLUMN size INTEGER NOT NULL DEFAULT -1;
 {image_store.SCHEMA}
 """,
     3: image_store.SCHEMA,
+    4: network_store.SCHEMA,
 }
 
 
@@ -81,12 +84,14 @@ class Home:
         self.run = run
         self.trash_age = trash_age  # seconds
         self._db: sqlite3.Connection | None = None
+        self._opened = (0, 0)
 
     @property
     def db(self) -> sqlite3.Connection:
         """The database; made with its tables when it is not there."""
         if self._db is None:
             self._db = _connect(self.root)
+            self._opened = _identity(f"{self.root}/state.db")
         return self._db
 
     @property
@@ -98,6 +103,24 @@ class Home:
     def volumes(self) -> volume_store.Store:
         """The volume store."""
         return volume_store.Store(self.root, self.db, self.trash_age, tell=self._told("volume"))
+
+    @property
+    def networks(self) -> network_store.Store:
+        """The networks and who is in them."""
+        return network_store.Store(self.db, self.tag, tell=self._told("network"))
+
+    @property
+    def tag(self) -> str:
+        """What tells this root folder's interfaces from those of another; "" for the usual one."""
+        if self.run == config.RUN:
+            return ""
+        return fingerprint(self.run.encode()).hex()[:4]
+
+    def fresh(self) -> Home:
+        """This home with the database that is there now, for a process that lives long."""
+        if self._db is not None and _identity(f"{self.root}/state.db") != self._opened:
+            self.close()
+        return self
 
     def _told(self, kind: str) -> Callable[[str, str, dict[str, str]], None]:
         """Stores know nothing of events: they tell what happens to whoever has made them."""
@@ -130,6 +153,15 @@ class Home:
         if self._db is not None:
             _close_quickly(self._db, f"{self.root}/state.db")
             self._db = None
+
+
+def _identity(path: str) -> tuple[int, int]:
+    """Which file it is; (0, 0) if there is none."""
+    try:
+        info = os.stat(path)
+    except FileNotFoundError:
+        return (0, 0)
+    return (info.st_dev, info.st_ino)
 
 
 def find() -> Home:
@@ -219,7 +251,7 @@ def _make_tables(db: sqlite3.Connection, root: str) -> None:
         db.execute("PRAGMA journal_mode = WAL")
         db.executescript(
             f"BEGIN IMMEDIATE; {image_store.SCHEMA} {CONTAINERS} {volume_store.SCHEMA}"
-            f" PRAGMA user_version = {_VERSION}; COMMIT;"
+            f" {network_store.SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;"
         )
 
 

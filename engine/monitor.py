@@ -22,7 +22,7 @@ from __future__ import annotations
 import os
 import time
 
-from engine import containers, events, health, locks, logs, restart, wire
+from engine import containers, events, health, locks, logs, network, restart, wire
 from engine.erase import erase
 from engine.errors import ContainerNotFound
 from engine.hub import Client, Hub
@@ -57,6 +57,7 @@ def main(
     container: Container,
     plan: Plan,
     client: socket,
+    joining: network.Joining | None,
     *,
     stdin: bool,
     output: tuple[str, ...],
@@ -66,6 +67,7 @@ def main(
 
     ``client`` is the connection of the command that starts the container; ``stdin`` and
     ``output`` say which streams it wants, ``steps`` whether it wants to be told of each step.
+    ``joining`` is the network that was made for this start, if it has one of its own.
     """
     code = 1
     try:
@@ -84,7 +86,7 @@ def main(
             signals.signal(number, signals.SIG_IGN)
         signals.set_wakeup_fd(-1)
         first = Client(client, home.folder(container.id), stdin=stdin, output=output)
-        _Monitor(home, container, plan, first).run(steps)
+        _Monitor(home, container, plan, first, joining).run(steps)
         code = 0
     except BaseException:
         _leave_note(home, container)
@@ -104,10 +106,18 @@ def _leave_note(home: Home, container: Container) -> None:
 
 
 class _Monitor:
-    def __init__(self, home: Home, container: Container, plan: Plan, client: Client) -> None:
+    def __init__(
+        self,
+        home: Home,
+        container: Container,
+        plan: Plan,
+        client: Client,
+        joining: network.Joining | None,
+    ) -> None:
         self.home = home
         self.container = container
         self.plan = plan
+        self.joining = joining  # while it is being started
         self.hub = Hub(client, self._freeze, once=container.settings.stdin_once)
         self.hub.on_resize = self._resized
         self.code = 0  # of the last end
@@ -164,6 +174,9 @@ class _Monitor:
         finally:
             for fd in theirs or ():
                 os.close(fd)
+            if self.joining is not None:
+                self.joining.close()
+            self.joining = None
         _launched()
         if tty:
             self.hub.connect({started.console: "stdout"}, started.console, tty=True)
@@ -178,6 +191,7 @@ class _Monitor:
         )  # fmt: skip
         self.began = time.monotonic()
         _recorded()
+        network.tell_events(self.home, container, "connect")
         events.of_container(self.home, container, "start")
         events.of_volumes(self.home, container, "mount")
         for lock in volumes:
@@ -205,6 +219,7 @@ class _Monitor:
 
     def _failed(self, first: Client, error: PyctrError) -> None:
         containers.update(self.home, self.container.id, error=str(error), exit_code=error.exit_code)
+        network.release(self.home, self.container)
         said = {
             "what": error.what, "why": error.why, "hint": error.hint, "path": error.path,
             "errno": error.errno, "exit_code": error.exit_code,
@@ -341,8 +356,10 @@ class _Monitor:
             )  # fmt: skip
         else:
             containers.exited(self.home, container.id, os.getpid(), **columns)
+            network.release(self.home, container)
         _exit_recorded()
         events.of_volumes(self.home, container, "unmount")
+        network.tell_events(self.home, container, "disconnect")
         if oom_killed:
             events.of_container(self.home, container, "oom")
         events.of_container(self.home, container, "die", exitCode=str(self.code))
@@ -372,6 +389,7 @@ class _Monitor:
                         self.code = error.exit_code
                         columns = {"exit_code": self.code, "error": str(error)}
                 containers.exited(self.home, self.container.id, os.getpid(), **columns)
+                network.release(self.home, self.container)
                 self._close_door()
         except ContainerNotFound:  # the database was lost
             self._close_door()
@@ -396,8 +414,17 @@ class _Monitor:
         from engine import compose, files
 
         self.container = row
-        self.plan = compose.make_plan(self.home, row)
-        files.write(self.home, row)
+        self.joining = joining = network.join(self.home, row)
+        try:
+            path = joining.path if joining is not None else ""
+            self.plan = compose.make_plan(self.home, row, network=path)
+            files.write(self.home, row)
+            if joining is not None:
+                joining.complete()
+        except BaseException:
+            if joining is not None:
+                joining.abandon()
+            raise
         started = self._launch(None)
         self.home.close()
         return started
@@ -409,3 +436,8 @@ class _Monitor:
         for client in self.hub.clients.values():
             client.tell(wire.message(wire.EXIT, self.code))
         self.hub.drain()
+        if network.is_on_networks(self.container.settings):
+            try:
+                network.tidy(self.home)
+            except (PyctrError, OSError):  # the next command will
+                return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine import containers, events, remove, sizes, usage
+from engine import containers, events, networks, remove, sizes, usage
 from kernel import tree
 from kernel.errors import Conflict, NotFound
 from kernel.record import Record
@@ -41,6 +41,12 @@ def prune_containers(home: Home, wanted: Wanted) -> Pruned:
         gone.append(one.id)
         freed += size
     return _told(home, "container", gone, freed)
+
+
+def prune_networks(home: Home, wanted: Wanted) -> Pruned:
+    """All networks but the default one that no container has."""
+    gone = networks.prune(home, wanted)
+    return _told(home, "network", [one.name for one in gone], 0)
 
 
 def prune_volumes(home: Home, wanted: Wanted, *, named: bool, trash: bool) -> Pruned:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import time
 
-from engine import containers, events, health, locks, skeleton
+from engine import containers, events, health, locks, network, skeleton
 from engine.erase import GONE, erase, erase_files
 from engine.errors import ContainerNotFound, EngineError
 from kernel import process, trace, tree
@@ -121,6 +121,7 @@ def _bury(home: Home, container: Container) -> None:
     cgroup.kill()
     cgroup.remove()
     tree.remove_tree(home.run_folder(container.id))
+    network.release(home, container)
     if container.status == "restarting":
         error = "its monitor was killed before it could start the container again"
         containers.exited(home, container.id, container.monitor_pid, error=error)
@@ -131,6 +132,7 @@ def _bury(home: Home, container: Container) -> None:
         finished=time.time(), health=health.at_end(container),
     )  # fmt: skip
     events.of_volumes(home, container, "unmount")
+    network.tell_events(home, container, "disconnect")
     events.of_container(home, container, "die", exitCode=str(_KILLED))
 
 
@@ -172,6 +174,7 @@ def mend_all(home: Home) -> None:
     for container in found:
         if needs_mending(container):
             mend(home, container, wait=False)
+    network.mend(home)
     sweep(home)
 
 

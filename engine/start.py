@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from engine import compose, containers, events, files, locks, logopts, reconcile, wire
+from engine import compose, containers, events, files, locks, logopts, network, reconcile, wire
 from engine.errors import ContainerConflict, EngineError
 from kernel import sockets, trace
 from runtime import explain, launch
@@ -43,14 +43,15 @@ def start(
     output: tuple[str, ...] = (),
     console: tuple[int, int] = (0, 0),
     on_line: Callable[[str], None] | None = None,
+    warn: Callable[[str], None] = lambda _sentence: None,
 ) -> Session:
     """Starts a container that does not run; returns the session of its first client.
 
     ``stdin`` and ``output`` say which streams the session serves. ``on_line`` is told each step
-    of the plan as it is performed (--explain). If another command has started it meanwhile, the
-    session is one with that start. ContainerConflict if it is paused or its files are gone,
-    ContainerNotFound if it was removed meanwhile; errors of the plan name the step that failed,
-    with Docker's exit codes 126 and 127.
+    of the plan as it is performed (--explain), ``warn`` gets sentences for the person. If another
+    command has started it meanwhile, the session is one with that start. ContainerConflict if it is
+    paused or its files are gone, ContainerNotFound if it was removed meanwhile; errors of the plan
+    name the step that failed, with Docker's exit codes 126 and 127.
     """
     while True:
         _found()
@@ -60,7 +61,9 @@ def start(
                 steps = on_line is not None
                 if stdin or output:
                     events.of_container(home, fresh, "attach")
-                plan, session = _fork(home, fresh, console, stdin=stdin, output=output, steps=steps)
+                plan, session = _fork(
+                    home, fresh, console, stdin=stdin, output=output, steps=steps, warn=warn
+                )
                 break  # the monitor has the lock by inheritance, and keeps it until it answers
         if fresh.status == "restarting":
             containers.require_running(fresh)
@@ -91,6 +94,7 @@ def _fork(
     stdin: bool,
     output: tuple[str, ...],
     steps: bool,
+    warn: Callable[[str], None],
 ) -> tuple[Plan, Session]:
     """Makes the plan and the monitor that performs it."""
     if not os.path.isdir(f"{home.folder(container.id)}/upper"):
@@ -98,18 +102,32 @@ def _fork(
             f"cannot start container {container.name}", "its files are gone", "pyctr rm it"
         )
     logopts.require(container.settings.log_driver)
-    plan = compose.make_plan(home, container, console)
-    files.write(home, container)
-    launch.preload()
-    ours, theirs = sockets.pair()
-    from engine import monitor
+    joining = network.join(home, container)
+    try:
+        path = joining.path if joining is not None else ""
+        plan = compose.make_plan(home, container, console, path)
+        files.write(home, container)
+        launch.preload()
+        from engine import monitor
 
+        if joining is not None:
+            for sentence in joining.complete():
+                warn(sentence)
+    except BaseException:
+        if joining is not None:
+            joining.abandon()
+        raise
+    ours, theirs = sockets.pair()
     home.close()
     if os.fork() == 0:
         ours.close()
-        monitor.main(home, container, plan, theirs, stdin=stdin, output=output, steps=steps)
+        monitor.main(
+            home, container, plan, theirs, joining, stdin=stdin, output=output, steps=steps
+        )
     _forked()
     theirs.close()
+    if joining is not None:
+        joining.close()
     return plan, Session(ours, wire.Reader())
 
 
@@ -156,7 +174,13 @@ def _died(home: Home, container: Container) -> EngineError:
 def script(home: Home, container: Container) -> str:
     """`--explain=sh`: a shell script that builds the same container by hand."""
     files.write(home, container)
-    return explain.script(compose.make_plan(home, container))
+    if not home.networks.endpoints(container.id):
+        return explain.script(compose.make_plan(home, container))
+    from engine.network_script import Script
+
+    by_hand = Script(home, container)
+    plan = compose.make_plan(home, container, network=by_hand.path)
+    return explain.script(plan, by_hand.before, by_hand.after)
 
 
 def outline(home: Home, container: Container) -> list[str]:

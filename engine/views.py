@@ -154,13 +154,17 @@ def peers(home: Home, container: Container) -> dict[str, Peer]:
     return found
 
 
-def namespaces(settings: Settings, joined: dict[str, Peer]) -> list[dict[str, Any]]:
-    """``linux.namespaces`` of the specification."""
+def namespaces(
+    settings: Settings, joined: dict[str, Peer], network: str = ""
+) -> list[dict[str, Any]]:
+    """``linux.namespaces`` of the specification; ``network`` is the path of one made for it."""
     made: list[dict[str, Any]] = []
     for kind in kinds(settings):
         entry = {"type": kind}
         if kind in joined:
             entry["path"] = f"/proc/{joined[kind].pid}/ns/{_FILES.get(kind, kind)}"
+        elif kind == "network" and network:
+            entry["path"] = network
         made.append(entry)
     return made
 

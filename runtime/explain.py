@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from runtime.steps import Execute, FindUser, Fork, MakeCgroup, Step, Unshare, namespace_flags, quote
+from runtime.steps import (
+    EnterNamespace,
+    Execute,
+    FindUser,
+    Fork,
+    MakeCgroup,
+    Step,
+    Unshare,
+    namespace_flags,
+    quote,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,9 +28,11 @@ def line(index: int, total: int, step: Step, nanoseconds: int, *, colour: bool =
     return f"{head}\n{dim}        {step.why}  [{step.man}]{plain}"
 
 
-def script(plan: Plan) -> str:
+def script(plan: Plan, before: tuple[str, ...] = (), after: str = "") -> str:
     """A shell script of unshare(1), mount(8) and friends that builds the same container.
 
+    ``before`` are lines that make what the specification takes for granted, such as a network
+    namespace, and ``after`` a command that takes it away again.
     It is run as root from any folder, needs util-linux, iproute2 and coreutils, and no pyctr.
     """
     outside = next(step for step in plan.steps if isinstance(step, MakeCgroup))
@@ -37,8 +49,9 @@ def script(plan: Plan) -> str:
             "ROOT=$(mktemp -d)",
             "export ROOT",
             "# The folder stays empty on the host: the mounts below are the container's alone.",
-            "trap 'rmdir \"$ROOT\"' EXIT",
+            f"trap 'rmdir \"$ROOT\"{f'; {after}' if after else ''}' EXIT",
             "",
+            *before,
             f"# {outside.title}: {outside.why} [{outside.man}]",
             "(",
             *outside.shell(),
@@ -60,10 +73,13 @@ def _joins(plan: Plan, fork: Fork) -> list[str]:
     for step in plan.inside:
         if type(step).__name__ == "JoinNamespaces":
             taken.setdefault(step.peer, []).extend(step.kinds)  # type: ignore[attr-defined]
+    entered = [step for step in plan.inside if isinstance(step, EnterNamespace)]
     lines = [f"# process {peer.pid} is that of {peer.name} now [nsenter(1)]" for peer in taken]
     for peer, kinds in taken.items():
         options = " ".join(namespace_flags(tuple(kinds))[2])
         lines.append(f"nsenter --target {peer.pid} {options} -- \\")
+    for step in entered:
+        lines.append(f"nsenter {namespace_flags((step.kind,))[2][0]}={quote(step.path)} -- \\")
     return lines
 
 

@@ -57,6 +57,7 @@ def home_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("PYCTR_ROOT", root)
     monkeypatch.setenv("PYCTR_RUN", run)
     monkeypatch.setenv("PYCTR_CONFIG", "/dev/null")  # not that of the host
+    monkeypatch.setenv("PYCTR_NETWORK", "none")  # networks have tests of their own
     yield root
     left = [line for line in _mount_points() if root in line or run in line]
     remove_tree(root)

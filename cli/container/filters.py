@@ -58,12 +58,22 @@ def wanted(
             "id": lambda one, word: one.id.startswith(word),
             "label": lambda one, word: filters.label(one.settings.labels, word),
             "name": lambda one, word: names[word](f"/{one.name}") or names[word](one.name),
-            "network": lambda one, word: one.settings.network == word,
+            "network": lambda one, word: _is_in(here, one, word),
             "since": lambda one, _word: place[one.id] < fixed["since"],
             "status": lambda one, word: one.status == word,
             "volume": volume,
         },
         _REFUSED,
+    )
+
+
+def _is_in(here: Home, one: Container, word: str) -> bool:
+    """Whether a container is in the network of a name or the beginning of an id."""
+    if one.settings.network == word:
+        return True
+    return any(
+        endpoint.network.name == word or (word and endpoint.network.id.startswith(word))
+        for endpoint in here.networks.endpoints(one.id)
     )
 
 

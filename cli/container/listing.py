@@ -61,6 +61,10 @@ def row(here: Home, one: Container, *, whole: bool, size: str | Callable[[], str
     def volumes() -> str:
         return str(sum(mount.kind == "volume" for mount in here.volumes.mounts(one.id)))
 
+    def networks() -> str:
+        found = [endpoint.network.name for endpoint in here.networks.endpoints(one.id)]
+        return ",".join(found) or one.settings.network
+
     return Row(
         "container",
         {
@@ -73,7 +77,7 @@ def row(here: Home, one: Container, *, whole: bool, size: str | Callable[[], str
             "LocalVolumes": volumes,
             "Mounts": mounts,
             "Names": one.name,
-            "Networks": one.settings.network,
+            "Networks": networks,
             "Ports": "",
             "RunningFor": f"{units.show_age(now - one.created)} ago",
             "Size": size,

@@ -104,6 +104,7 @@ def _run(parsed: Parsed) -> int:
                 output=output,
                 console=terminal.size(),
                 on_line=explain if parsed.explain else None,
+                warn=warn,
             )
             if not output:
                 print(made.id)
@@ -112,11 +113,14 @@ def _run(parsed: Parsed) -> int:
             streams = Streams(stdin=0 if stdin else -1, input_only=not output)
             proxied = not (stdin and parsed.tty)  # as Docker; attach and start with any terminal
             code = _follow(here, made, session, streams, parsed, proxied=proxied)
-    except PyctrError:
-        if session is None and parsed.rm:
-            from engine.erase import erase_locked
+    except PyctrError as error:
+        if session is None:
+            if error.exit_code == 1:  # to a person who typed one command, it is pyctr that failed
+                error.exit_code = 125
+            if parsed.rm:
+                from engine.erase import erase_locked
 
-            erase_locked(here, made, volumes="free")
+                erase_locked(here, made, volumes="free")
         raise
     return left(0) if code == attach.DETACHED else code
 
@@ -172,7 +176,7 @@ def _start(parsed: Parsed) -> int:
                 return start.script(here, one).rstrip("\n")
             if not containers.is_up(one):
                 on_line = explain if parsed.explain else None
-                start.start(here, one, on_line=on_line).connection.close()
+                start.start(here, one, on_line=on_line, warn=warn).connection.close()
             return word
 
         return each(parsed.words, begin)
@@ -188,7 +192,13 @@ def _start(parsed: Parsed) -> int:
             streams.redraw = True
         else:
             session = start.start(
-                here, one, stdin=stdin, output=_BOTH, console=terminal.size(), on_line=on_line
+                here,
+                one,
+                stdin=stdin,
+                output=_BOTH,
+                console=terminal.size(),
+                on_line=on_line,
+                warn=warn,
             )
         code = _follow(here, one, session, streams, parsed, proxied=not one.settings.tty)
     return left(0) if code == attach.DETACHED else code

@@ -96,7 +96,7 @@ COMMANDS: tuple[Command, ...] = (
         (
             option("-f --force", "Kill it if it runs"),
             option("-v --volumes", "Free its anonymous volumes at once"),
-            refused("-l --link", "pyctr has no links between containers"),
+            refused("-l --link", "a link goes with the container that has it"),
         ),
         at_least=1,
         at_most=-1,

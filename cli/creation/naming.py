@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cli.creation import readers
-from cli.errors import UsageError
 from cli.options import Option, Parsed, refused, several, value
+from network import requests
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,12 +25,15 @@ def address(text: str) -> str:
 
 
 def extra_host(text: str) -> str:
-    """``name:address`` or ``name=address``, an IPv6 address also in brackets; made the first."""
+    """``name:address`` or ``name=address``, an IPv6 address also in brackets; made the first.
+
+    ``host-gateway`` in place of the address is where the host is (:mod:`engine.files`).
+    """
     name, sign, word = text.partition("=" if "=" in text else ":")
     if not sign or not name or not word or not readers.is_host_name(name):
         raise ValueError("write name:address, for example db:10.0.0.7 or db=[fd00::7]")
     if word == "host-gateway":
-        raise UsageError("host-gateway is not supported yet", "there is no bridge network yet")
+        return f"{name}:{word}"
     if word.startswith("[") and word.endswith("]"):
         word = word[1:-1]
     return f"{name}:{address(word)}"
@@ -55,12 +58,19 @@ def _resolver_option(text: str) -> str:
     return text
 
 
-_NO_NETWORKS = "pyctr has no networks but none and host yet"
 _NO_PORTS = "pyctr cannot publish ports yet: --network host shares the host's"
 
 OPTIONS: tuple[Option, ...] = (
-    value("--network --net", "none|host|container:NAME", "No network (the default), that of the"
-          " host, or of another container", read=readers.network, default="none"),
+    several("--network --net", "NETWORK|none|host|container:NAME", "bridge (the default) or another"
+            " network, none, the host's, or that of another container; more is said with"
+            " name=NETWORK,alias=NAME,ip=ADDRESS", read=requests.parse),
+    value("--ip", "ADDRESS", "Its IPv4 address in the network", read=requests.address, default=""),
+    value("--ip6", "ADDRESS", "Its IPv6 address in the network", read=requests.address6,
+          default=""),
+    value("--mac-address", "ADDRESS", "Its MAC address in the network", read=requests.mac,
+          default=""),
+    several("--network-alias --net-alias", "NAME", "A further name in the network",
+            read=requests.alias),
     value("-h --hostname", "NAME", "Host name inside", read=readers.hostname, default=""),
     value("--domainname", "NAME", "NIS domain name inside", read=readers.hostname, default=""),
     several("--add-host", "NAME:ADDRESS", "Add a line to its /etc/hosts", read=extra_host),
@@ -70,21 +80,28 @@ OPTIONS: tuple[Option, ...] = (
     several("--dns-option --dns-opt", "OPTION", "An option in its /etc/resolv.conf",
             read=_resolver_option),
     refused("--expose", _NO_PORTS),
-    refused("--ip", _NO_NETWORKS),
-    refused("--ip6", _NO_NETWORKS),
-    refused("--link", _NO_NETWORKS),
-    refused("--link-local-ip", _NO_NETWORKS),
-    refused("--mac-address", _NO_NETWORKS),
-    refused("--network-alias --net-alias", _NO_NETWORKS),
+    several("--link", "CONTAINER[:NAME]", "A name for another container in the network",
+            read=requests.link),
+    refused("--link-local-ip", "interfaces have no link-local addresses"),
     refused("-p --publish", _NO_PORTS),
     refused("-P --publish-all", _NO_PORTS),
 )  # fmt: skip
 
 
+def networks(parsed: Parsed) -> tuple[requests.Attachment, ...]:
+    """All networks that it is to be in, with what --ip and its like say of the first."""
+    given = parsed.network or [requests.Attachment(requests.DEFAULT)]
+    own = requests.Attachment(
+        "", parsed.ip, parsed.ip6, parsed.mac_address, tuple(parsed.network_alias),
+        tuple(parsed.link),
+    )  # fmt: skip
+    return requests.combined(given, own)
+
+
 def settings(parsed: Parsed) -> dict[str, Any]:
     """The settings that these flags decide."""
     return {
-        "network": parsed.network,
+        "network": networks(parsed)[0].network,
         "hostname": parsed.hostname,
         "domainname": parsed.domainname,
         "extra_hosts": tuple(parsed.add_host),

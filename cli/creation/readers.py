@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 
-from cli.errors import UsageError
 from kernel import units
 from volumes.requests import parse_volume
 
@@ -97,17 +96,6 @@ def is_host_name(text: str) -> bool:
 def hostname(text: str) -> str:
     if len(text) > 64 or not is_host_name(text):
         raise ValueError("it has at most 64 letters, digits, dots and dashes")
-    return text
-
-
-def network(text: str) -> str:
-    if text == "container:":
-        raise ValueError("write container:NAME")
-    if text not in ("none", "host") and not text.startswith("container:"):
-        raise UsageError(
-            f"network {text!r} is not supported yet",
-            "pyctr knows none (the default), host and container:NAME",
-        )
     return text
 
 

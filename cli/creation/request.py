@@ -36,4 +36,5 @@ def request(parsed: Parsed) -> CreateRequest:
         volumes_from=tuple(parsed.volumes_from),
         pull=parsed.pull,
         platform=parsed.platform,
+        networks=naming.networks(parsed),
     )

@@ -1,4 +1,4 @@
-"""The host itself, programs that some commands use, and what networks will need.
+"""The host itself, programs that some commands use, and what networks need.
 
 Source: netdevice(7), rtnetlink(7), ioctl_brctl of linux/if_bridge.h, nfnetlink of netfilter.
 """
@@ -53,12 +53,15 @@ def networks(_place: Place) -> tuple[Probe, ...]:
     """Bridges, pairs of interfaces, and packet filters, each in a network namespace of its own."""
     return (
         Probe("bridge", lambda _place: in_child(_bridge),
-              "not needed yet: load the module (modprobe bridge)"),
+              "no networks but none and host: load the module (modprobe bridge)"),
         Probe("veth", lambda _place: in_child(lambda: _link(b"veth")),
-              "not needed yet: load the module (modprobe veth)"),
+              "no networks but none and host: load the module (modprobe veth)"),
         Probe("nf_tables", lambda _place: in_child(_nf_tables),
-              "not needed yet: load the module (modprobe nf_tables)"),
-        Probe("nft", lambda _place: _program("nft"), "not needed yet: apt-get install nftables"),
+              "no networks but none and host: load the module (modprobe nf_tables)"),
+        Probe("libnftables", lambda _place: _libnftables(),
+              "no networks but none and host: apt-get install nftables"),
+        Probe("pyroute2", lambda _place: _pyroute2(),
+              "no networks but none and host: pip install pyroute2"),
     )  # fmt: skip
 
 
@@ -107,6 +110,26 @@ def _systemd() -> str:
     if not os.path.isdir("/run/systemd/system"):
         raise Limited("this host was not started by systemd")
     return ""
+
+
+def _libnftables() -> str:
+    import ctypes
+
+    from network.nft import LIBRARY
+
+    try:
+        ctypes.CDLL(LIBRARY)
+    except OSError as error:
+        raise Refused(str(error)) from None
+    return LIBRARY
+
+
+def _pyroute2() -> str:
+    from importlib import metadata, util
+
+    if util.find_spec("pyroute2") is None:
+        raise Refused("it is not installed")
+    return metadata.version("pyroute2")
 
 
 # -- networks ------------------------------------------------------------------------------

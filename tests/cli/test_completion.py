@@ -65,8 +65,8 @@ def test_commands_flags_and_their_values_are_offered(pyctr: Pyctr, home_dir: str
     assert {"run", "ps", "volume", "check", "help"} <= set(first) and "__complete" not in first
     assert offered(pyctr, "volume", "") == list(commands.NOUNS["volume"])
     assert offered(pyctr, "help", "config", "") == ["show"]
-    assert offered(pyctr, "run", "--net") == ["--network"]
-    assert offered(pyctr, "run", "--network", "") == ["none", "host"]
+    assert offered(pyctr, "run", "--net") == ["--network", "--network-alias"]
+    assert offered(pyctr, "run", "--network", "") == ["bridge", "none", "host"]
     assert offered(pyctr, "run", "--network=h") == ["--network=host"]
     assert offered(pyctr, "run", "-it", "--pull", "n") == ["never"]
     assert offered(pyctr, "run", "--rm=t") == ["--rm=true"]

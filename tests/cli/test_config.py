@@ -249,6 +249,7 @@ def test_every_configured_default_belongs_to_a_flag_of_its_commands() -> None:
 
 def test_every_key_has_effect_and_a_variable_of_its_own() -> None:
     used = {"root", "run", "volumes.trash_age", "registry.insecure", *defaults.FLAGS}
+    used |= {"network_pools", "network_subnet"}
     assert {key.name for key in config.KEYS} == used
     assert len({key.environment for key in config.KEYS}) == len(config.KEYS)
 

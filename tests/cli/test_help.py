@@ -62,6 +62,10 @@ BEFORE: dict[str, str] = {
     "image rm": "pyctr create base; pyctr tag base mine:1.0",
     "pyctr image import rootfs.tar.gz mine:1.0":
         "pyctr create --name x base; pyctr export x | gzip > rootfs.tar.gz",
+    "network connect": "pyctr network create backend; pyctr create --name db --network bridge base",
+    "network disconnect":
+        "pyctr network create backend; pyctr create --name db --network backend base",
+    "network rm": "pyctr network create backend",
     "registry login": "echo secret > password",
     "volume inspect": "pyctr volume create dbdata",
     "volume restore": "pyctr create --name x -v /data base; pyctr rm x",

@@ -141,14 +141,14 @@ def test_resolvers_can_be_given(pyctr: Pyctr) -> None:
 def test_what_is_given_of_resolvers_replaces_only_its_kind() -> None:
     host = "# made by hand\nnameserver 1.1.1.1\n\tsearch a b\noptions timeout:1\n"
     settings = Settings(("x",), dns=("9.9.9.9",))
-    assert files.resolvers(settings, host) == (
+    assert files.edited(settings, host) == (
         "# made by hand\n\tsearch a b\noptions timeout:1\nnameserver 9.9.9.9\n"
     )
     settings = Settings(("x",), dns_search=(".",))
-    assert files.resolvers(settings, f"{host}domain c\n") == (
+    assert files.edited(settings, f"{host}domain c\n") == (
         "# made by hand\nnameserver 1.1.1.1\noptions timeout:1\n"
     )
-    assert files.resolvers(Settings(("x",)), host) == host
+    assert files.edited(Settings(("x",)), host) == host
 
 
 def test_the_host_name_stands_in_hosts_with_its_domain(pyctr: Pyctr) -> None:
@@ -176,7 +176,7 @@ def test_the_host_name_stands_in_hosts_with_its_domain(pyctr: Pyctr) -> None:
         (["--disable-content-trust=false"], "content trust"),
         (["--stop-timeout", "soon"], "'soon'"),
         (["--stop-signal", "NOPE"], "'NOPE'"),
-        (["--link", "db"], "--link"),
+        (["--link", "db:"], "--link"),
         (["--expose", "80"], "--expose"),
         (["--ip", "10.0.0.1"], "--ip"),
         (["--ip6", "fd00::1"], "--ip6"),

@@ -1,0 +1,315 @@
+"""Containers and their networks: what the engine asks of the room `network`, and when.
+
+A container that starts is given its addresses in one transaction; then the agent is asked for its
+network namespace, which it makes while the command goes on with the plan. When the container ends,
+the addresses are taken back; the namespace and all in it go with its last process. What a kill -9
+has left in the database is mended by :func:`mend`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from engine import config, containers, locks
+from engine.errors import ContainerNotFound
+from kernel import netfilter, process, signals, trace
+from kernel.paths import keep_only
+from network import client, host, subnets
+from network.errors import NetworkError
+from network.store import (
+    DEFAULT,
+    MODES,
+    Endpoint,
+    Network,
+    default_network,
+    new_id,
+    table_name,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+    from collections.abc import Callable, Iterable
+
+    from engine.containers import Container
+    from engine.home import Home
+    from engine.settings import Settings
+    from network.requests import Attachment
+
+_begun = trace.point("engine.network.begun")
+_ready = trace.point("engine.network.ready")
+
+_CGROUP = "/pyctr/monitors"
+
+
+def is_on_networks(settings: Settings) -> bool:
+    """Whether a container has endpoints: its network is not none, the host's or another's."""
+    return settings.network not in MODES and not settings.network.startswith("container:")
+
+
+# -- networks ------------------------------------------------------------------------------
+
+
+def find(home: Home, text: str) -> Network:
+    """The network of a name, an id or the beginning of one; the default one is made if needed."""
+    if text in (DEFAULT, "default"):
+        return default(home)
+    return home.networks.get(text)
+
+
+def default(home: Home) -> Network:
+    """The default network; its subnet is chosen when it is first needed."""
+    store = home.networks
+    found = store.known(DEFAULT)
+    if found is None:
+        with home.db:
+            home.db.execute("BEGIN IMMEDIATE")
+            found = store.known(DEFAULT)  # another command was faster
+            if found is None:
+                chosen = config.current()
+                own = chosen.network_subnet
+                pools = (own,) if own else chosen.network_pools or subnets.POOLS
+                found = default_network(store.default_bridge, pools, taken(home))
+                store.insert(found)
+    return found
+
+
+def taken(home: Home) -> list[subnets.Subnet]:
+    """What no new subnet may overlap: the routes of the host, and the networks that there are."""
+    found = host.routes()
+    for one in home.networks.listing():
+        found += [subnets.parse(word) for word in (one.subnet, one.subnet6) if word]
+    return found
+
+
+# -- containers ----------------------------------------------------------------------------
+
+
+def endpoints(home: Home, container_id: str, attachments: Iterable[Attachment]) -> list[Endpoint]:
+    """The endpoints of a new container, not recorded yet. NetworkNotFound, NetworkError."""
+    made: list[Endpoint] = []
+    for one in attachments:
+        if not one.is_mode:
+            found = find(home, one.network)
+            if any(other.network.id == found.id for other in made):
+                raise NetworkError(f"network {found.name!r} is specified multiple times")
+            made.append(endpoint(home, container_id, found, one, len(made)))
+    return made
+
+
+def endpoint(
+    home: Home, container_id: str, found: Network, one: Attachment, position: int
+) -> Endpoint:
+    """What an attachment is in a network that was found. NetworkError, ContainerNotFound."""
+    _check_address(found, one.address, found.subnet)
+    _check_address(found, one.address6, found.subnet6)
+    if one.aliases and found.is_default:
+        raise NetworkError(
+            "network-scoped alias is supported only for containers in user defined networks",
+            f"network {found.name} has no names",
+            "pyctr network create makes one that has",
+        )
+    links = one.links
+    if links:
+        from engine import linked
+
+        links = linked.resolved(home, links)
+    return Endpoint(
+        container_id, found, new_id(), position, one.address, one.address6, one.mac, one.aliases,
+        links, one.options, one.priority,
+    )  # fmt: skip
+
+
+def _check_address(found: Network, address: str, subnet: str) -> None:
+    if not address:
+        return
+    if not subnet or subnets.number(address) not in subnets.parse(subnet):
+        raise NetworkError(
+            f"invalid address {address}",
+            f"it does not belong to any of network {found.name}'s subnets",
+            f"the network has {found.subnet or found.subnet6}",
+        )
+
+
+class Joining:
+    """The network namespace of a container that is being started.
+
+    ``path`` is what the plan names it by. It is complete after :meth:`complete`; until then, and
+    until :meth:`close`, whatever fails is undone by :meth:`abandon`.
+    """
+
+    def __init__(self, home: Home, container: Container) -> None:
+        self._home = home
+        self._id = container.id
+        # The descriptor has its number, which the plan needs, before it is the namespace's.
+        self._fd = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        self._request: client.Request | None = None
+        try:
+            home.networks.allocate(container.id)
+            self._request = ask_for(home, "attach", container=container.id)
+        except BaseException:
+            self.abandon()
+            raise
+        _begun()
+
+    @property
+    def path(self) -> str:
+        """The namespace as a path, in this process and its children."""
+        return f"/proc/self/fd/{self._fd}"
+
+    def complete(self) -> list[str]:
+        """Waits for the agent; what it warns of. NetworkError."""
+        assert self._request is not None
+        said, fd = self._request.answer()
+        self._request = None
+        os.dup2(fd, self._fd, inheritable=False)
+        os.close(fd)
+        _ready()
+        return [str(word) for word in said["warnings"]]
+
+    def close(self) -> None:
+        """The namespace is its processes' from now on."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
+
+    def abandon(self) -> None:
+        """The container does not start after all."""
+        if self._request is not None:
+            self._request.abandon()
+        self.close()
+        self._home.networks.release(self._id)
+
+
+def join(home: Home, container: Container) -> Joining | None:
+    """Begins to make the network of a container that starts; None if it has none of its own."""
+    if not is_on_networks(container.settings) or not home.networks.endpoints(container.id):
+        return None
+    return Joining(home, container)
+
+
+def release(home: Home, container: Container) -> None:
+    """A container has ended, or could not be started: its addresses are free."""
+    if is_on_networks(container.settings):
+        home.networks.release(container.id)
+
+
+def mend(home: Home) -> None:
+    """Mends what a crash, or another tool, has done to networks.
+
+    Addresses of containers that do not run are taken back; rules that are gone are made again, and
+    those that nobody needs any more go.
+    """
+    _take_back(home)
+    live = home.networks.live()
+    if live and not _has_table(home):
+        ask_for(home, "refresh").answer()
+    tidy(home)
+
+
+def tidy(home: Home) -> None:
+    """Where nothing is on a network any more, and no agent is there to see it, one is started that
+    takes bridges and rules away.
+    """
+    if not _has_table(home) or client.is_there(home.run):
+        return
+    if os.path.exists(f"{home.root}/state.db") and not home.networks.live():
+        ask_for(home, "leave").answer()
+
+
+def _has_table(home: Home) -> bool:
+    try:
+        return netfilter.has_table(table_name(home.tag))
+    except OSError:  # a kernel without nf_tables has none
+        return False
+
+
+def _take_back(home: Home) -> None:
+    for container_id in {one.container_id for one in home.networks.live()}:
+        one = containers.get(home, container_id)
+        if one is None or one.status in containers.UP:
+            continue
+        try:
+            with locks.alone(home, one, blocking=False) as held:  # otherwise it is being started
+                if held.container.status not in containers.UP:
+                    home.networks.release(container_id)
+        except (BlockingIOError, ContainerNotFound):
+            continue
+
+
+def tell_agent(home: Home, what: str, container: Container, found: Network) -> None:
+    """connect or disconnect: a running container gets or loses its endpoint in a network."""
+    words = {"container": container.id, "network": found.id}
+    process_words = {"pid": container.pid, "start_time": container.start_time}
+    ask_for(home, what, **words, **process_words).answer()
+
+
+def refresh(home: Home) -> None:
+    """Networks are gone: their bridges and rules go as well, if the kernel has any."""
+    if client.is_there(home.run):
+        ask_for(home, "refresh").answer()
+
+
+def tell_events(home: Home, container: Container, action: str) -> None:
+    """connect or disconnect, for each network of a container that has started or has ended."""
+    if is_on_networks(container.settings):
+        for one in home.networks.endpoints(container.id):
+            home.networks.tell(action, one.network, container.id)
+
+
+# -- the agent -----------------------------------------------------------------------------
+
+
+def ask_for(home: Home, what: str, **words: object) -> client.Request:
+    """A request to the agent, which is started if it does not run."""
+    return client.Request(home.run, _starter(home), do=what, **words)
+
+
+def _starter(home: Home) -> Callable[[socket], None]:
+    def start(listener: socket) -> None:
+        home.close()
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+            return
+        try:
+            if os.fork() == 0:
+                _agent(home, listener)
+        finally:
+            os._exit(0)
+
+    return start
+
+
+def _agent(home: Home, listener: socket) -> None:
+    """The forked agent's whole life. Never returns."""
+    code = 1
+    try:
+        os.setsid()
+        os.chdir("/")
+        for number in (signals.SIGHUP, signals.SIGINT, signals.SIGQUIT, signals.SIGTSTP):
+            signals.signal(number, signals.SIG_IGN)
+        signals.signal(signals.SIGTERM, signals.SIG_DFL)
+        signals.set_wakeup_fd(-1)
+        log = os.open(
+            f"{home.run}/network.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
+        )
+        os.dup2(log, 2)
+        keep_only({2, listener.fileno()})
+        process.set_name("pyctr:network")
+        from engine import directory
+        from network import agent
+        from runtime import cgroups
+
+        cgroups.leave_unit(_CGROUP)
+        names = directory.Directory(home)
+        agent.main(listener, home.run, lambda: home.fresh().networks, names.zone)
+        code = 0
+    except BaseException:
+        import traceback
+
+        traceback.print_exc(file=sys.stderr)
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
