@@ -16,9 +16,9 @@ import os
 import selectors
 import time
 
-from kernel import netfilter, process, quickjson, sockets, trace
+from kernel import process, quickjson, sockets, trace
 from kernel.errors import PyctrError
-from network import client, host, links, nft, options, rules
+from network import client, firewall, host, links, options, rules
 from network.errors import NetworkError
 from network.store import Store
 
@@ -52,7 +52,7 @@ class Agent:
         self._clients: dict[int, _Client] = {}
         self._own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self._netlink = links.Netlink()
-        self._firewall = Firewall()
+        self._firewall = firewall.Firewall()
         self._networks: set[str] = set()  # those that the rules know
         self._mark = f"pyctr {run}"  # on every bridge that is ours
         self._last = time.monotonic()
@@ -140,9 +140,9 @@ class Agent:
         what = words["do"]
         if what == "attach":
             return self._attach(words["container"])
-        if what == "detach":
-            return -1
-        if what == "refresh":
+        if what == "publish":
+            self._publish(self._store(), words["container"])
+        elif what == "refresh":
             self._refresh()
         elif what == "connect":
             self._connect(words)
@@ -169,6 +169,7 @@ class Agent:
             for one in endpoints:
                 self._plug(inside, one)
             links.route(inside, endpoints)
+            self._publish(store, container_id)
         except BaseException:
             os.close(inside.fd)
             raise
@@ -223,6 +224,17 @@ class Agent:
             os.close(folder)
         return links.Namespace(self._own, fd)
 
+    def _publish(self, store: Store, container_id: str) -> None:
+        """What comes for the ports that a container holds goes to it, and no other to where it was.
+
+        The bridge may have packets of 127.0.0.0/8 then: the table lets none in that is no answer.
+        """
+        wanted = store.forwards(container_id).get(container_id, ())
+        for one in store.endpoints(container_id) if wanted else ():
+            host.allow_localnet(one.network.bridge)
+        if not self._firewall.lead(store.table, container_id, wanted):
+            self._refresh(store)
+
     # -- networks --------------------------------------------------------------------------
 
     def _prepare(self, store: Store, endpoints: list[Endpoint]) -> None:
@@ -245,7 +257,7 @@ class Agent:
                 links.remove(self._netlink, name)
         for one in needed.values():
             self._bridge(one)
-        self._firewall.put(rules.whole(store.table, networks))
+        self._firewall.put(rules.whole(store.table, networks), store.table, store.forwards())
         self._networks = {one.id for one in networks}
         if host.allow_forwarding(v6=False):
             self._warnings.append("IPv4 forwarding was off on this host; it is on now")
@@ -287,7 +299,7 @@ class Agent:
             return
         for name in links.bridges(self._netlink, self._mark):
             links.remove(self._netlink, name)
-        self._firewall.put(rules.gone(store.table))
+        self._firewall.remove(store.table)
 
 
 class _Client:
@@ -296,27 +308,6 @@ class _Client:
     def __init__(self, connection: socket) -> None:
         self.connection = connection
         self.content = b""
-
-
-class Firewall:
-    """The rules in the kernel, and whether anybody has changed any since we did."""
-
-    def __init__(self) -> None:
-        self._nft: nft.Nft | None = None
-        self._generation = -1
-
-    def is_as_we_left_it(self) -> bool:
-        """False also where it is only possible that somebody touched our table."""
-        return netfilter.generation() == self._generation
-
-    def put(self, commands: list[dict[str, Any]]) -> None:
-        """Performs commands in one transaction. NetworkError."""
-        if self._nft is None:
-            self._nft = nft.Nft()
-        before = netfilter.generation()
-        self._nft.run(commands)
-        after = netfilter.generation()
-        self._generation = after if after == before + 1 else -1  # somebody came in between
 
 
 def mtu_of(network: Network) -> int:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 PROTOCOLS = ("tcp", "udp")
+ANY = ("0.0.0.0", "::")  # all addresses of the host
 _DECLARED = (*PROTOCOLS, "sctp")  # what --expose may say: it opens nothing
 _LAST = 65535
 _MAPPED = 0xFFFF  # what an IPv4 address as one of IPv6 begins with (RFC 4291, 2.5.5.2)
@@ -183,24 +184,28 @@ def order(name: str) -> tuple[int, str]:
     return int(port), protocol
 
 
-def bindings(publications: Iterable[Publication], *, v4: bool, v6: bool) -> tuple[Binding, ...]:
-    """What is held for a container that is reached by IPv4, IPv6 or both; in their order."""
-    made = []
-    for one in publications:
-        if one.held:
-            for address in addresses(one, v4=v4, v6=v6):
-                made.append(Binding(address, one.held, one.port, one.protocol))
+def bindings(publications: Iterable[Publication], hosts: Iterable[str]) -> tuple[Binding, ...]:
+    """What is held for a container; ``hosts`` as :func:`addresses`. In their order."""
+    hosts = tuple(hosts)
+    made = [
+        Binding(address, one.held, one.port, one.protocol)
+        for one in publications
+        if one.held
+        for address in addresses(one, hosts)
+    ]
     return tuple(sorted(made, key=lambda one: (order(one.name), one.host_address, one.host_port)))
 
 
-def addresses(one: Publication, *, v4: bool, v6: bool) -> tuple[str, ...]:
-    """The addresses of the host on which a port is held; () if the container has none of the kind.
+def addresses(one: Publication, hosts: tuple[str, ...]) -> tuple[str, ...]:
+    """The addresses of the host on which a port is held.
 
-    0.0.0.0 and :: stand for all.
+    ``hosts`` are those of a publication that names none (0.0.0.0 and :: are all of a family). Where
+    it names one of a family of which there is none, the container cannot be reached by it: ().
     """
-    if one.host_address:
-        return (one.host_address,) if (v6 if subnets.is_v6(one.host_address) else v4) else ()
-    return (*(("0.0.0.0",) if v4 else ()), *(("::",) if v6 else ()))
+    if not one.host_address:
+        return hosts
+    v6 = subnets.is_v6(one.host_address)
+    return (one.host_address,) if any(subnets.is_v6(host) == v6 for host in hosts) else ()
 
 
 def column(held: Iterable[Binding], exposed: Iterable[str] = ()) -> str:

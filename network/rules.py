@@ -17,6 +17,7 @@ Source: nft(8), libnftables-json(5); Docker's "Packet filtering and firewalls".
 from __future__ import annotations
 
 from network import options, subnets
+from network.statements import FAMILY, chain, is_, match, meta, rule, set_
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
     from network.store import Network
 
-FAMILY = "inet"
-
 
 def whole(table: str, networks: Iterable[Network]) -> list[dict[str, Any]]:
     """The commands that put the table, as it must be, in the place of what is there."""
@@ -34,17 +33,17 @@ def whole(table: str, networks: Iterable[Network]) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = [
         *_gone(table),
         {"add": {"table": {"family": FAMILY, "name": table}}},
-        _set(table, "bridges", "ifname", [one.bridge for one in found]),
-        _set(table, "internal", "ifname", [one.bridge for one in found if one.internal]),
-        _set(table, "within", ["ifname", "ifname"],
+        set_(table, "bridges", "ifname", [one.bridge for one in found]),
+        set_(table, "internal", "ifname", [one.bridge for one in found if one.internal]),
+        set_(table, "within", ["ifname", "ifname"],
              [{"concat": [one.bridge, one.bridge]} for one in found]),
-        _chain(table, "forward", "filter", "forward", 0),
-        _chain(table, "masquerade", "nat", "postrouting", 100),
-        _chain(table, "local", "filter", "prerouting", -300),
+        chain(table, "forward", "filter", "forward", 0),
+        chain(table, "masquerade", "nat", "postrouting", 100),
+        chain(table, "local", "filter", "prerouting", -300),
     ]  # fmt: skip
-    made += [_rule(table, "forward", *words) for words in _forward()]
-    made += [_rule(table, "masquerade", *words) for one in found for words in _masquerade(one)]
-    made.append(_rule(table, "local", *_local()))
+    made += [rule(table, "forward", *words) for words in _forward()]
+    made += [rule(table, "masquerade", *words) for one in found for words in _masquerade(one)]
+    made.append(rule(table, "local", *_local()))
     return made
 
 
@@ -60,15 +59,15 @@ def _gone(table: str) -> list[dict[str, Any]]:
 
 
 def _forward() -> Sequence[tuple[dict[str, Any], ...]]:
-    into, out = _is("oifname", "@bridges"), _is("iifname", "@bridges")
-    dnat = _match({"ct": {"key": "status"}}, "dnat", "in")
-    between = {"concat": [_meta("iifname"), _meta("oifname")]}
+    into, out = is_("oifname", "@bridges"), is_("iifname", "@bridges")
+    dnat = match({"ct": {"key": "status"}}, "dnat", "in")
+    between = {"concat": [meta("iifname"), meta("oifname")]}
     return [
-        (_is("iifname", "@bridges", "!="), _is("oifname", "@bridges", "!="), {"return": None}),
-        (_match({"ct": {"key": "state"}}, ["established", "related"], "in"), {"accept": None}),
+        (is_("iifname", "@bridges", "!="), is_("oifname", "@bridges", "!="), {"return": None}),
+        (match({"ct": {"key": "state"}}, ["established", "related"], "in"), {"accept": None}),
         (dnat, {"accept": None}),
-        (_match(between, "@within"), {"accept": None}),
-        (_is("iifname", "@internal"), {"drop": None}),
+        (match(between, "@within"), {"accept": None}),
+        (is_("iifname", "@internal"), {"drop": None}),
         (into, {"drop": None}),
         (out, {"accept": None}),
     ]
@@ -83,45 +82,12 @@ def _masquerade(one: Network) -> Sequence[tuple[dict[str, Any], ...]]:
             block = subnets.parse(word)
             prefix = {"prefix": {"addr": word.partition("/")[0], "len": block.bits}}
             source = {"payload": {"protocol": family, "field": "saddr"}}
-            leaves = _is("oifname", one.bridge, "!=")
-            made.append((_match(source, prefix), leaves, {"masquerade": None}))
+            leaves = is_("oifname", one.bridge, "!=")
+            made.append((match(source, prefix), leaves, {"masquerade": None}))
     return made
 
 
 def _local() -> tuple[dict[str, Any], ...]:
     destination = {"payload": {"protocol": "ip", "field": "daddr"}}
     loopback = {"prefix": {"addr": "127.0.0.0", "len": 8}}
-    return (_is("iifname", "@bridges"), _match(destination, loopback), {"drop": None})
-
-
-def _meta(key: str) -> dict[str, Any]:
-    return {"meta": {"key": key}}
-
-
-def _is(key: str, right: Any, operator: str = "==") -> dict[str, Any]:
-    return _match(_meta(key), right, operator)
-
-
-def _match(left: Any, right: Any, operator: str = "==") -> dict[str, Any]:
-    return {"match": {"op": operator, "left": left, "right": right}}
-
-
-def _set(table: str, name: str, kind: str | list[str], elements: list[Any]) -> dict[str, Any]:
-    made: dict[str, Any] = {"family": FAMILY, "table": table, "name": name, "type": kind}
-    return {"add": {"set": made | ({"elem": elements} if elements else {})}}
-
-
-def _chain(table: str, name: str, kind: str, hook: str, priority: int) -> dict[str, Any]:
-    return {
-        "add": {
-            "chain": {
-                "family": FAMILY, "table": table, "name": name, "type": kind, "hook": hook,
-                "prio": priority, "policy": "accept",
-            }
-        }
-    }  # fmt: skip
-
-
-def _rule(table: str, chain: str, *words: dict[str, Any]) -> dict[str, Any]:
-    made = {"family": FAMILY, "table": table, "chain": chain, "expr": list(words)}
-    return {"add": {"rule": made}}
+    return (is_("iifname", "@bridges"), match(destination, loopback), {"drop": None})

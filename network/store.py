@@ -17,14 +17,17 @@ import time
 
 from kernel import quickjson, trace
 from kernel.record import Record
-from network import options, subnets
+from network import forwards, options, subnets
 from network.errors import NetworkConflict, NetworkError, NetworkNotFound
+from network.published import Published
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable
     from typing import Any
+
+    from network.forwards import Forward
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS networks (
@@ -273,6 +276,20 @@ class Store:
     def live(self) -> tuple[Endpoint, ...]:
         """The endpoints that have addresses: those of containers that run, or were left so."""
         return self._endpoints("WHERE endpoints.mac IS NOT NULL")
+
+    @property
+    def published(self) -> Published:
+        """The ports that containers publish."""
+        return Published(self._db)
+
+    def forwards(self, container_id: str = "") -> dict[str, tuple[Forward, ...]]:
+        """Where the ports lead that are held, by container: of all, or of one."""
+        held = self.published.held(container_id)
+        live = self.endpoints(container_id) if container_id else self.live() if held else ()
+        places: dict[str, list[Endpoint]] = {}
+        for one in live:
+            places.setdefault(one.container_id, []).append(one)
+        return {own: forwards.of(places.get(own, ()), found) for own, found in held.items()}
 
     def _endpoints(self, where: str, *values: str) -> tuple[Endpoint, ...]:
         query = (
