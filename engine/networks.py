@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from engine import config, containers, locks, network, reconcile
+from engine import config, containers, locks, network, publishing, reconcile
 from engine.errors import EngineError
 from kernel import trace
 from kernel.digest import fingerprint
@@ -253,6 +253,7 @@ def connect(home: Home, text: str, attachment: Attachment) -> None:
             if containers.is_running(one):
                 home.networks.allocate(one.id)
                 network.tell_agent(home, "connect", one, found)
+                publishing.follow(home, one)
         except BaseException:
             home.networks.detach(one.id, found.id)
             raise
@@ -273,6 +274,7 @@ def disconnect(home: Home, network_text: str, text: str, *, force: bool = False)
                 if not force:
                     raise
         home.networks.detach(one.id, found.id)
+        publishing.follow(home, one)
     home.networks.tell("disconnect", found, one.id)
 
 

@@ -120,7 +120,7 @@ def hold(home: Home, container: Container, warn: Callable[[str], None]) -> Held 
         held = holding.hold(wanted, hosts)
     except holding.Taken as taken:
         raise _named(home, taken) from None
-    published.hold(container.id, held.ports)
+    published.hold(container.id, held.publications)
     return held
 
 
@@ -144,13 +144,24 @@ def let_go(home: Home, container_id: str) -> None:
     """Nothing leads to a container any more, which has ended; its addresses are still its own."""
     if not home.networks.published.let_go(container_id):
         return
-    from engine import network
     from kernel.errors import PyctrError
 
     try:
-        network.ask_for(home, "publish", container=container_id).answer()
+        _follow(home, container_id)
     except (PyctrError, OSError):  # whoever next sets the rules up leaves them out
         return
+
+
+def follow(home: Home, container: Container) -> None:
+    """The ports of a container that runs lead to its way out, which may be another one now."""
+    if home.networks.published.held(container.id):
+        _follow(home, container.id)
+
+
+def _follow(home: Home, container_id: str) -> None:
+    from engine import network
+
+    network.ask_for(home, "publish", container=container_id).answer()
 
 
 # -- what is shown -------------------------------------------------------------------------
@@ -161,8 +172,7 @@ def bindings(home: Home, container: Container) -> tuple[Binding, ...]:
     settings = container.settings
     if not (settings.publish or settings.publish_all) or not containers.is_up(container):
         return ()
-    hosts = forwards.reached(home.networks.endpoints(container.id))
-    return ports.bindings(home.networks.published.of(container.id), hosts)
+    return ports.bindings(home.networks.published.of(container.id))
 
 
 def exposed(container: Container) -> tuple[str, ...]:

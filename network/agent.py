@@ -18,7 +18,7 @@ import time
 
 from kernel import process, quickjson, sockets, trace
 from kernel.errors import PyctrError
-from network import client, firewall, host, links, options, rules
+from network import client, firewall, host, links, options
 from network.errors import NetworkError
 from network.store import Store
 
@@ -180,7 +180,8 @@ class Agent:
 
     def _plug(self, inside: links.Namespace, one: Endpoint) -> None:
         bridge = links.index(one.network.bridge) or self._bridge(one.network)
-        links.plug(self._netlink, inside, bridge, one, mtu_of(one.network))
+        hairpin = bool(self._store().published.of(one.container_id))
+        links.plug(self._netlink, inside, bridge, one, mtu_of(one.network), hairpin=hairpin)
 
     def _connect(self, words: dict[str, Any]) -> None:
         store = self._store()
@@ -257,7 +258,7 @@ class Agent:
                 links.remove(self._netlink, name)
         for one in needed.values():
             self._bridge(one)
-        self._firewall.put(rules.whole(store.table, networks), store.table, store.forwards())
+        self._firewall.put(store.table, networks, store.forwards())
         self._networks = {one.id for one in networks}
         if host.allow_forwarding(v6=False):
             self._warnings.append("IPv4 forwarding was off on this host; it is on now")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from network.forwards import Forward
+    from network.store import Network
 
 
 class Firewall:
@@ -33,15 +34,12 @@ class Firewall:
         return netfilter.generation() == self._generation
 
     def put(
-        self,
-        commands: list[dict[str, Any]],
-        table: str,
-        leads: Mapping[str, tuple[Forward, ...]],
+        self, table: str, networks: list[Network], leads: Mapping[str, tuple[Forward, ...]]
     ) -> None:
-        """Makes the table anew by ``commands``, and what leads to each container. NetworkError."""
+        """Makes the table anew: all networks, and what leads to each container. NetworkError."""
         every = [one for found in leads.values() for one in found]
         self._generation = netfilter.generation()
-        self._run([*commands, *forwards.whole(table, every)])
+        self._run([*rules.whole(table, networks), *forwards.whole(table, networks, every)])
         self._leads = dict(leads)
         self._owners = {one.key: name for name, found in leads.items() for one in found}
 

@@ -10,7 +10,8 @@ would do, but libnftables 1.0.6 cannot read that as JSON.)
     published    what is for an address of this host and is published gets another destination;
                  called for what comes in, and for what the host itself sends
     hairpin      what goes back into the network that it came from, and what came from 127.0.0.1,
-                 carries the bridge's address, so that the answer comes by the same way
+                 carries the bridge's address, so that the answer comes by the same way; known by
+                 its source, for where the bridge asks the firewall the way in is not told
 
 What comes from outside for 127.0.0.0/8 gets no other destination, or a neighbour of the host could
 reach what is published on 127.0.0.1 alone: the kernel drops such packets only when it routes them,
@@ -24,7 +25,7 @@ from __future__ import annotations
 
 from kernel.record import Record
 from network import options, ports, subnets
-from network.statements import FAMILY, chain, is_, match, meta, rule
+from network.statements import FAMILY, chain, is_, match, meta, prefix, rule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from network.ports import Publication
-    from network.store import Endpoint
+    from network.store import Endpoint, Network
 
 
 class Forward(Record):
@@ -83,7 +84,9 @@ def reached(endpoints: Iterable[Endpoint]) -> dict[str, str]:
     return found
 
 
-def whole(table: str, forwards: Iterable[Forward]) -> list[dict[str, Any]]:
+def whole(
+    table: str, networks: Iterable[Network], forwards: Iterable[Forward]
+) -> list[dict[str, Any]]:
     """The commands that add the maps, chains and rules to a new table, filled."""
     kinds = ["inet_proto", "inet_service"]
     made = []
@@ -104,7 +107,13 @@ def whole(table: str, forwards: Iterable[Forward]) -> list[dict[str, Any]]:
     for name in ("incoming", "outgoing"):
         made.append(rule(table, name, _loopback("6", "daddr"), {"return": None}))
         made.append(rule(table, name, match(_LOCAL, "local"), jump))
-    made += [rule(table, "hairpin", _DNAT, *words, _MASQUERADE) for words in _hairpin()]
+    made.append(rule(table, "hairpin", _DNAT, _BRIDGES, _loopback("4", "saddr"), _MASQUERADE))
+    for one in networks:
+        back = is_("oifname", one.bridge)
+        for family, word in (("4", one.subnet), ("6", one.subnet6)):
+            if word:
+                own = match(_address(family, "saddr"), prefix(word))
+                made.append(rule(table, "hairpin", _DNAT, back, own, _MASQUERADE))
     return [*made, *change(table, "add", forwards)]
 
 
@@ -128,6 +137,7 @@ _PROTOCOLS = {"4": "ip", "6": "ip6"}
 _PORT = "inet_service"
 _LOCAL = {"fib": {"result": "type", "flags": ["daddr"]}}
 _DNAT = match({"ct": {"key": "status"}}, "dnat", "in")
+_BRIDGES = is_("oifname", "@bridges")
 _MASQUERADE: dict[str, Any] = {"masquerade": None}
 
 
@@ -151,13 +161,4 @@ def _address(family: str, field: str) -> dict[str, Any]:
 
 
 def _loopback(family: str, field: str) -> dict[str, Any]:
-    block: Any = "::1" if family == "6" else {"prefix": {"addr": "127.0.0.0", "len": 8}}
-    return match(_address(family, field), block)
-
-
-def _hairpin() -> list[tuple[dict[str, Any], ...]]:
-    between = {"concat": [meta("iifname"), meta("oifname")]}
-    return [
-        (match(between, "@within"),),
-        (is_("oifname", "@bridges"), _loopback("4", "saddr")),
-    ]
+    return match(_address(family, field), "::1" if family == "6" else prefix("127.0.0.0/8"))

@@ -44,11 +44,16 @@ class Taken(NetworkError):
 
 
 class Held:
-    """The sockets of what a container publishes; ``ports`` are those of the host, in order."""
+    """The sockets of what a container publishes; ``publications`` say what is held for each."""
 
-    def __init__(self, sockets: list[socket], numbers: list[int]) -> None:
-        self._sockets = sockets
-        self.ports = numbers
+    def __init__(self) -> None:
+        self._sockets: list[socket] = []
+        self.publications: list[Publication] = []
+
+    def add(self, one: Publication, sockets: list[socket], port: int, addresses: str) -> None:
+        """One more of them."""
+        self._sockets += sockets
+        self.publications.append(one.replace(held=port, held_on=addresses))
 
     @property
     def descriptors(self) -> list[int]:
@@ -68,12 +73,11 @@ def hold(publications: Iterable[Publication], hosts: tuple[str, ...]) -> Held:
     ``hosts`` as :func:`network.ports.addresses`; an address that does not lead to the container is
     refused.
     """
-    made = Held([], [])
+    made = Held()
     try:
         for one in publications:
-            sockets, port = _first_free(one, ports.addresses(one, hosts))
-            made._sockets += sockets
-            made.ports.append(port)
+            addresses = ports.addresses(one, hosts)
+            made.add(one, *_first_free(one, addresses), " ".join(addresses))
     except BaseException:
         made.close()
         raise

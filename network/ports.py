@@ -35,7 +35,7 @@ class Publication(Record):
 
     ``host_address`` is "" for all addresses of the host. One port from ``host_first`` to
     ``host_last`` is used, any one if both are 0. ``held`` is the port of the host while the
-    container runs, else 0.
+    container runs, else 0, and ``held_on`` the addresses, with spaces between them.
     """
 
     port: int
@@ -44,6 +44,7 @@ class Publication(Record):
     host_first: int = 0
     host_last: int = 0
     held: int = 0
+    held_on: str = ""
 
     @property
     def name(self) -> str:
@@ -184,20 +185,18 @@ def order(name: str) -> tuple[int, str]:
     return int(port), protocol
 
 
-def bindings(publications: Iterable[Publication], hosts: Iterable[str]) -> tuple[Binding, ...]:
-    """What is held for a container; ``hosts`` as :func:`addresses`. In their order."""
-    hosts = tuple(hosts)
+def bindings(publications: Iterable[Publication]) -> tuple[Binding, ...]:
+    """What is held for a container, in the order of its ports."""
     made = [
         Binding(address, one.held, one.port, one.protocol)
         for one in publications
-        if one.held
-        for address in addresses(one, hosts)
+        for address in one.held_on.split()
     ]
     return tuple(sorted(made, key=lambda one: (order(one.name), one.host_address, one.host_port)))
 
 
 def addresses(one: Publication, hosts: tuple[str, ...]) -> tuple[str, ...]:
-    """The addresses of the host on which a port is held.
+    """The addresses of the host on which a port is to be held.
 
     ``hosts`` are those of a publication that names none (0.0.0.0 and :: are all of a family). Where
     it names one of a family of which there is none, the container cannot be reached by it: ().

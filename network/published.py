@@ -12,14 +12,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
-    from typing import Any
 
 _FIELDS = tuple(Publication._fields)
 _COLUMNS = ", ".join(_FIELDS)
 
 
 class Published:
-    """The rows of one database."""
+    """The rows of one database: SCHEMA is with the other tables in :mod:`network.store`."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
@@ -52,18 +51,21 @@ class Published:
 
     def let_go(self, container_id: str) -> bool:
         """Records that a container holds nothing any more; whether it did."""
-        query = "UPDATE published SET held = 0 WHERE container_id = ? AND held <> 0"
+        query = "UPDATE published SET held = 0, held_on = '' WHERE container_id = ? AND held <> 0"
         return self._db.execute(query, (container_id,)).rowcount > 0
 
-    def hold(self, container_id: str, ports: Iterable[int]) -> None:
-        """Records the ports of the host, one for each publication in order."""
-        rows: list[tuple[Any, ...]] = [
-            (port, container_id, position) for position, port in enumerate(ports)
+    def hold(self, container_id: str, publications: Iterable[Publication]) -> None:
+        """Records what is held for a container: what :meth:`of` gave, in the same order."""
+        rows = [
+            (one.held, one.held_on, container_id, position)
+            for position, one in enumerate(publications)
         ]
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany(
-                "UPDATE published SET held = ? WHERE container_id = ? AND position = ?", rows
+                "UPDATE published SET held = ?, held_on = ?"
+                " WHERE container_id = ? AND position = ?",
+                rows,
             )
 
     def holders(self, protocol: str, port: int) -> list[str]:

@@ -16,8 +16,8 @@ Source: nft(8), libnftables-json(5); Docker's "Packet filtering and firewalls".
 
 from __future__ import annotations
 
-from network import options, subnets
-from network.statements import FAMILY, chain, is_, match, meta, rule, set_
+from network import options
+from network.statements import FAMILY, chain, is_, match, meta, prefix, rule, set_
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,15 +79,12 @@ def _masquerade(one: Network) -> Sequence[tuple[dict[str, Any], ...]]:
     made = []
     for family, word in (("ip", one.subnet), ("ip6", one.subnet6)):
         if word:
-            block = subnets.parse(word)
-            prefix = {"prefix": {"addr": word.partition("/")[0], "len": block.bits}}
             source = {"payload": {"protocol": family, "field": "saddr"}}
             leaves = is_("oifname", one.bridge, "!=")
-            made.append((match(source, prefix), leaves, {"masquerade": None}))
+            made.append((match(source, prefix(word)), leaves, {"masquerade": None}))
     return made
 
 
 def _local() -> tuple[dict[str, Any], ...]:
     destination = {"payload": {"protocol": "ip", "field": "daddr"}}
-    loopback = {"prefix": {"addr": "127.0.0.0", "len": 8}}
-    return (is_("iifname", "@bridges"), match(destination, loopback), {"drop": None})
+    return (is_("iifname", "@bridges"), match(destination, prefix("127.0.0.0/8")), {"drop": None})

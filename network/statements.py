@@ -27,6 +27,12 @@ def match(left: Any, right: Any, operator: str = "==") -> dict[str, Any]:
     return {"match": {"op": operator, "left": left, "right": right}}
 
 
+def prefix(subnet: str) -> dict[str, Any]:
+    """A subnet such as 10.1.0.0/24, to compare an address with."""
+    address, _, bits = subnet.partition("/")
+    return {"prefix": {"addr": address, "len": int(bits)}}
+
+
 def set_(table: str, name: str, kind: str | list[str], elements: list[Any]) -> dict[str, Any]:
     """Adds a set, with its elements."""
     made: dict[str, Any] = {"family": FAMILY, "table": table, "name": name, "type": kind}

@@ -73,7 +73,8 @@ CREATE TABLE IF NOT EXISTS published (
     host_address TEXT NOT NULL,        -- '' for all addresses of the host
     host_first   INTEGER NOT NULL,     -- ports that were asked for, from ... to; 0: any
     host_last    INTEGER NOT NULL,
-    held         INTEGER NOT NULL DEFAULT 0,  -- the port of the host while the container runs
+    held         INTEGER NOT NULL,     -- the port of the host while the container runs
+    held_on      TEXT NOT NULL,        -- and the addresses, with spaces between them
     PRIMARY KEY (container_id, position)
 ) STRICT, WITHOUT ROWID;
 """

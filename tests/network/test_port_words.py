@@ -132,8 +132,10 @@ def test_exposed_ports_may_be_ranges_and_of_any_protocol() -> None:
 def held(*words: str, v6: bool = False) -> tuple[Binding, ...]:
     made = []
     for word in words:
-        made += [one.replace(held=one.host_first or 32768) for one in ports.parse(word)]
-    return ports.bindings(made, ports.ANY if v6 else ("0.0.0.0",))
+        for one in ports.parse(word):
+            on = ports.addresses(one, ports.ANY if v6 else ("0.0.0.0",))
+            made.append(one.replace(held=one.host_first or 32768, held_on=" ".join(on)))
+    return ports.bindings(made)
 
 
 @pytest.mark.parametrize(
@@ -166,12 +168,17 @@ def test_addresses_of_ipv6_stand_in_brackets() -> None:
     assert [one.place for one in held("80:80", v6=True)] == ["0.0.0.0:80", "[::]:80"]
 
 
-def test_only_what_is_held_and_can_be_reached_is_bound() -> None:
+def test_only_what_is_held_is_bound() -> None:
     made = ports.parse("8080:80")
-    assert ports.bindings(made, ports.ANY) == (), "the container does not run"
-    six = [one.replace(held=8080) for one in ports.parse("[fd00::7]:8080:80")]
-    assert ports.bindings(six, ("0.0.0.0",)) == ()
-    assert [one.host_address for one in ports.bindings(six, ports.ANY)] == ["fd00::7"]
+    assert ports.bindings(made) == (), "the container does not run"
+
+
+def test_a_port_is_held_on_addresses_that_lead_to_the_container() -> None:
+    everywhere, six = ports.parse("80")[0], ports.parse("[fd00::7]:8080:80")[0]
+    assert ports.addresses(everywhere, ports.ANY) == ("0.0.0.0", "::")
+    assert ports.addresses(everywhere, ("10.0.0.7",)) == ("10.0.0.7",), "as its network says"
+    assert ports.addresses(six, ("0.0.0.0",)) == ()
+    assert ports.addresses(six, ports.ANY) == ("fd00::7",)
 
 
 @given(st.sets(st.tuples(st.integers(1, 30), protocols)), st.sets(st.integers(1, 30)))
