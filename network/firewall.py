@@ -8,7 +8,7 @@ elements, an end deletes them, and neither looks at those of others.
 from __future__ import annotations
 
 from kernel import netfilter
-from network import forwards, nft, rules
+from network import conntrack, forwards, nft, rules
 from network.errors import NetworkError
 
 TYPE_CHECKING = False
@@ -71,6 +71,7 @@ class Firewall:
         self._leads[container_id] = wanted
         if not wanted:
             del self._leads[container_id]
+        conntrack.forget([*stale, *fresh])
         return True
 
     def remove(self, table: str) -> None:
