@@ -5,9 +5,9 @@ one transaction, from the networks and what they have; its rules grow with netwo
 containers. What is not about a network of ours passes without a verdict: the other firewalls of
 the host see every packet as before.
 
-    forward      what was begun from inside, or was passed on to a published port, may go on;
-                 within a network everything passes; between networks and from outside nothing does;
-                 out of a network everything, unless it is internal
+    forward      what was begun from inside may go on; within a network everything passes; out of
+                 an internal one nothing; into a network only what was for a published port, from
+                 wherever it is; out of a network everything
     masquerade   what leaves a network carries an address of the host
     local        127.0.0.0/8 is this host's alone (CVE-2020-8558)
 
@@ -65,9 +65,9 @@ def _forward() -> Sequence[tuple[dict[str, Any], ...]]:
     return [
         (is_("iifname", "@bridges", "!="), is_("oifname", "@bridges", "!="), {"return": None}),
         (match({"ct": {"key": "state"}}, ["established", "related"], "in"), {"accept": None}),
-        (dnat, {"accept": None}),
         (match(between, "@within"), {"accept": None}),
         (is_("iifname", "@internal"), {"drop": None}),
+        (dnat, {"accept": None}),
         (into, {"drop": None}),
         (out, {"accept": None}),
     ]

@@ -44,6 +44,6 @@ COMMANDS: tuple[Command, ...] = (
         _port,
         at_least=1,
         at_most=2,
-        examples=("pyctr port web", "pyctr port web 80/tcp"),
+        examples=("pyctr port web",),
     ),
 )

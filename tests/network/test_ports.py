@@ -12,6 +12,10 @@ import pytest
 
 from tests.network.conftest import HOST, OUTSIDE, Host, Place, eventually
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import pathlib
+
 HTTPD = "mkdir /www; hostname > /www/name; exec httpd -f -p 80 -h /www"
 
 # Answers each datagram with its own words and where it came from.
@@ -90,6 +94,9 @@ def test_containers_reach_what_the_host_publishes_and_one_reaches_itself(
         assert fetched_inside(host, "far", address) == "web", "networks meet where a port is public"
         assert fetched_inside(host, "web", address) == "web", "hairpin"
     assert fetched_inside(host, "far", host.address("web")) == "", "and only there"
+    host("network", "create", "--internal", "inner")
+    host.up("away", "--network", "inner")
+    assert fetched_inside(host, "away", f"{HOST}:8080") == "", "what is internal stays inside"
 
 
 def udp(place: Place, address: str, port: int, times: int = 20) -> str:
@@ -158,37 +165,81 @@ def test_what_is_published_on_one_address_is_reached_by_no_other(host: Host) -> 
     assert fetched(host, "127.0.0.2:8080") == "another"
 
 
-NEIGHBOUR = """
+# Packets for 127.0.0.1 leave this host by an interface, to one that is told to route them.
+STRANGE_ROUTE = """
     ip route del local 127.0.0.0/8 dev lo table local
     ip route del local 127.0.0.1 dev lo table local
     ip route add 127.0.0.1 via {gateway} dev {interface} src {source}
     echo 1 > /proc/sys/net/ipv4/conf/all/route_localnet
 """
+# Writes down the first words of each datagram that comes to a port.
+RECORDER = """
+import socket
+own = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+own.bind(({address!r}, {port}))
+print("ready", flush=True)
+while True:
+    words = own.recv(2000)
+    with open({path!r}, "ab") as file:
+        file.write(words)
+"""
+SEND = """
+import socket, sys
+own = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for _ in range(3):
+    own.sendto(sys.argv[1].encode(), (sys.argv[2], int(sys.argv[3])))
+"""
 
 
-def test_no_neighbour_reaches_what_is_published_on_the_loopback_address(host: Host) -> None:
-    """CVE-2020-8558, even where something has made the host route such packets."""
+def send(place: Place, words: str, address: str, port: int) -> None:
+    """Three datagrams; nobody answers."""
+    argv = place.argv(sys.executable, "-c", SEND, words, address, str(port))
+    subprocess.run(argv, check=True, timeout=60)
+
+
+def read(path: str) -> str:
+    with open(path) as file:
+        return file.read()
+
+
+def test_no_neighbour_reaches_what_is_published_on_the_loopback_address(
+    host: Host, tmp_path: pathlib.Path
+) -> None:
+    """CVE-2020-8558, even where something has made the host take such packets in."""
+    inner, outer = f"{tmp_path}/inner", f"{tmp_path}/outer"
     host.sh("echo 1 > /proc/sys/net/ipv4/conf/all/route_localnet")
-    serve(host, "own", "-p", "127.0.0.1:8080:80")
-    serve(host, "public", "-p", "8081:80")
-    host.outside.sh(NEIGHBOUR.format(gateway=HOST, interface="world", source=OUTSIDE))
-    assert fetched(host.outside, f"{HOST}:8081") == "public", "the way is there"
-    assert fetched(host.outside, "127.0.0.1:8080") == ""
-    assert fetched(host.outside, "127.0.0.1:8081") == ""
+    host.up("own", "-p", "127.0.0.1:5353:53/udp", "-p", "5354:53/udp")
+    host.place.start(RECORDER.format(address="127.0.0.1", port=7000, path=outer))
+    host.outside.sh(STRANGE_ROUTE.format(gateway=HOST, interface="world", source=OUTSIDE))
+    with Inside(host, "own") as own:
+        own.start(RECORDER.format(address="", port=53, path=inner))
+        send(host.outside, "A", "127.0.0.1", 7000)
+        eventually(lambda: os.path.exists(outer))  # so the way is there
+        send(host.outside, "B", "127.0.0.1", 5353)
+        send(host.outside, "C", "127.0.0.1", 5354)
+        send(host.outside, "D", HOST, 5354)
+        eventually(lambda: os.path.exists(inner) and "D" in read(inner))
+        send(host.place, "E", "127.0.0.1", 5353)
+        eventually(lambda: "E" in read(inner))
+        assert set(read(inner)) == {"D", "E"}
 
 
-def test_no_container_reaches_the_loopback_address_of_the_host(host: Host) -> None:
+def test_no_container_reaches_the_loopback_address_of_the_host(
+    host: Host, tmp_path: pathlib.Path
+) -> None:
     """The bridge may route 127.0.0.0/8, or published ports could not be reached there."""
-    serve(host, "public", "-p", "8081:80")
-    host.place.start(SERVER)
-    assert fetched(host, "127.0.0.1:7777") == "a secret"
-    host.up("hostile")
+    path = f"{tmp_path}/recorded"
+    host.place.start(RECORDER.format(address="", port=7000, path=path))
+    host.up("hostile", "-p", "8080:80")
+    bridge = host.sh("ip -br link show type bridge").split()[0]
+    assert host.sh(f"cat /proc/sys/net/ipv4/conf/{bridge}/route_localnet") == "1\n"
+    source = host.address("hostile")
     with Inside(host, "hostile") as own:
-        own.sh(
-            NEIGHBOUR.format(gateway="172.17.0.1", interface="eth0", source=host.address("hostile"))
-        )
-        assert fetched(own, "172.17.0.1:8081") == "public", "the way is there"
-        assert fetched(own, "127.0.0.1:7777") == ""
+        own.sh(STRANGE_ROUTE.format(gateway="172.17.0.1", interface="eth0", source=source))
+        send(own, "A", "127.0.0.1", 7000)
+        send(own, "B", "172.17.0.1", 7000)
+    eventually(lambda: os.path.exists(path) and "B" in read(path))
+    assert set(read(path)) == {"B"}
 
 
 SERVER = """
