@@ -136,7 +136,7 @@ class Joining:
 
     def __init__(self, home: Home, container: Container, held: Held | None = None) -> None:
         self._home = home
-        self._id = container.id
+        self._container = container
         self.held = held
         self._warnings: list[str] = []
         # The descriptor has its number, which the plan needs, before it is the namespace's.
@@ -177,10 +177,10 @@ class Joining:
         """The container does not start after all."""
         if self._request is not None:
             self._request.abandon()
-        publishing.let_go(self._home, self._id)
+        publishing.let_go(self._home, self._container)
         self.close()
         self.let_go()
-        self._home.networks.release(self._id)
+        self._home.networks.release(self._container.id)
 
     def let_go(self) -> None:
         """The ports are the monitor's, or nobody's, from now on."""
@@ -201,7 +201,7 @@ def join(home: Home, container: Container, held: Held | None = None) -> Joining 
 def release(home: Home, container: Container) -> None:
     """A container has ended, or could not be started: its addresses are free."""
     if is_on_networks(container.settings):
-        publishing.let_go(home, container.id)
+        publishing.let_go(home, container)
         home.networks.release(container.id)
 
 

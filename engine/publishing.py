@@ -62,6 +62,10 @@ def checked(
     return settings
 
 
+def _publishes(settings: Settings) -> bool:
+    return bool(settings.publish) or settings.publish_all
+
+
 def publications(settings: Settings) -> tuple[Publication, ...]:
     """What a container publishes: what was named, and with -P each exposed port that was not."""
     made = [Publication(*fields) for fields in settings.publish]
@@ -106,7 +110,7 @@ def hold(home: Home, container: Container, warn: Callable[[str], None]) -> Held 
 
     The container has its addresses already.
     """
-    if not (container.settings.publish or container.settings.publish_all):
+    if not _publishes(container.settings):
         return None
     from network import holding
 
@@ -140,14 +144,18 @@ def _named(home: Home, taken: Taken) -> EngineError:
     return EngineError(taken.what, why, "stop it, or choose another port of the host")
 
 
-def let_go(home: Home, container_id: str) -> None:
-    """Nothing leads to a container any more, which has ended; its addresses are still its own."""
-    if not home.networks.published.let_go(container_id):
+def let_go(home: Home, container: Container) -> None:
+    """Nothing leads to a container any more, which has ended; its addresses are still its own.
+
+    Also if that is on record already: whoever wrote it may have been killed right after.
+    """
+    if not _publishes(container.settings):
         return
     from kernel.errors import PyctrError
 
+    home.networks.published.let_go(container.id)
     try:
-        _follow(home, container_id)
+        _follow(home, container.id)
     except (PyctrError, OSError):  # whoever next sets the rules up leaves them out
         return
 
@@ -169,8 +177,7 @@ def _follow(home: Home, container_id: str) -> None:
 
 def bindings(home: Home, container: Container) -> tuple[Binding, ...]:
     """What leads to a container that runs, by its own ports."""
-    settings = container.settings
-    if not (settings.publish or settings.publish_all) or not containers.is_up(container):
+    if not _publishes(container.settings) or not containers.is_up(container):
         return ()
     return ports.bindings(home.networks.published.of(container.id))
 

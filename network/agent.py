@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _asked = trace.point("network.agent.asked")
 _namespace_made = trace.point("network.agent.namespace_made")
 _plugged = trace.point("network.agent.plugged")
+_published = trace.point("network.agent.published")
 
 IDLE = 60.0  # seconds without a request after which it leaves
 _LONGEST = 1 << 16  # bytes of a request
@@ -235,6 +236,7 @@ class Agent:
             host.allow_localnet(one.network.bridge)
         if not self._firewall.lead(store.table, container_id, wanted):
             self._refresh(store)
+        _published()
 
     # -- networks --------------------------------------------------------------------------
 

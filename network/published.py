@@ -6,12 +6,16 @@ is the kernel's knowledge: the container's monitor has it bound (:mod:`network.h
 
 from __future__ import annotations
 
+from kernel import trace
 from network.ports import Publication
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
+
+_held = trace.point("network.published.held")
+_let_go = trace.point("network.published.let_go")
 
 _FIELDS = tuple(Publication._fields)
 _COLUMNS = ", ".join(_FIELDS)
@@ -49,10 +53,13 @@ class Published:
             found.setdefault(owner, []).append(Publication(*fields))
         return found
 
-    def let_go(self, container_id: str) -> bool:
-        """Records that a container holds nothing any more; whether it did."""
-        query = "UPDATE published SET held = 0, held_on = '' WHERE container_id = ? AND held <> 0"
-        return self._db.execute(query, (container_id,)).rowcount > 0
+    def let_go(self, container_id: str) -> None:
+        """Records that a container holds nothing any more."""
+        self._db.execute(
+            "UPDATE published SET held = 0, held_on = '' WHERE container_id = ? AND held <> 0",
+            (container_id,),
+        )
+        _let_go()
 
     def hold(self, container_id: str, publications: Iterable[Publication]) -> None:
         """Records what is held for a container: what :meth:`of` gave, in the same order."""
@@ -67,6 +74,7 @@ class Published:
                 " WHERE container_id = ? AND position = ?",
                 rows,
             )
+        _held()
 
     def holders(self, protocol: str, port: int) -> list[str]:
         """The ids of the containers that hold a port of the host, on whatever address."""

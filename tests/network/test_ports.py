@@ -437,6 +437,47 @@ def test_a_port_is_free_when_its_monitor_is_killed_and_leads_nowhere(host: Host)
     assert elements(host) == set()
 
 
+@pytest.mark.parametrize(
+    "point",
+    ["network.published.held", "network.agent.published", "engine.network.ready",
+     "engine.monitor.launched"],
+)  # fmt: skip
+def test_a_start_that_is_killed_keeps_no_port(
+    host: Host, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    host("create", "--name", "web", "-p", "8080:80", "base", "sleep", "3600")
+    monkeypatch.setenv("PYCTR_TRACE", f"kill:{point}")
+    host("start", "web", code=None)
+    monkeypatch.delenv("PYCTR_TRACE")
+    host.up("other")  # which may have been given the same address
+    serve(host, "next", "-p", "8080:80")
+    assert fetched(host, "127.0.0.1:8080") == "next"
+    host("ps")
+    assert ports_of(host, "web") == ""
+    assert elements(host) == {("tcp", 8080, host.address("next"))}
+
+
+def test_an_end_that_is_killed_leaves_no_way_to_whoever_has_the_address_next(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The monitor is killed when it has written that nothing is held, and told nobody."""
+    host("run", "--rm", "base", "true")  # the agent is not to inherit the trap
+    monkeypatch.setenv("PYCTR_TRACE", "kill:network.published.let_go")
+    host.up("web", "-p", "8080:80")
+    address = host.address("web")
+    pid = int(host.out("inspect", "--format", "{{.State.Pid}}", "web"))
+    os.kill(pid, signal.SIGKILL)
+    monkeypatch.delenv("PYCTR_TRACE")
+    eventually(lambda: host.out("inspect", "--format", "{{.State.Status}}", "web") == "exited")
+    host.up("early")
+    assert host.address("early") != address, "as long as a port leads to it"
+    host("ps")
+    assert elements(host) == set()
+    serve(host, "next")
+    assert host.address("next") == address
+    assert fetched(host, "127.0.0.1:8080") == ""
+
+
 def elements(host: Host) -> set[tuple[str, int, str]]:
     """What the firewall passes on: protocol, port and the address it leads to."""
     found = set()
