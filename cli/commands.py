@@ -21,6 +21,7 @@ NOUNS: dict[str, dict[str, str]] = {
         "logs": "Show what a container has written",
         "ls": "List containers",
         "pause": "Stop all processes of containers where they are",
+        "port": "Show which ports of the host lead to a container",
         "prune": "Remove all containers that do not run",
         "rename": "Give a container another name",
         "restart": "Stop containers and start them again",
@@ -99,6 +100,7 @@ _MODULES = {
         "container.files": "commit cp diff export",
         "container.listing": "ls",
         "container.look": "inspect logs top",
+        "container.port": "port",
         "container.start": "attach create restart run start",
         "container.stats": "stats",
         "container.stop": "kill pause rename rm stop unpause wait",
@@ -158,7 +160,6 @@ SHORT: dict[str, tuple[str, str]] = {
 
 # Commands that Docker has: whoever types them is told why pyctr does not.
 REFUSED: dict[str, str] = {
-    "container port": "pyctr cannot publish ports yet",
     "search": "only Docker Hub answers searches, and pyctr has no favourite registry",
 }
 

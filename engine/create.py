@@ -27,6 +27,7 @@ from engine import (
     locks,
     names,
     network,
+    publishing,
     reconcile,
     registries,
     skeleton,
@@ -107,6 +108,7 @@ def create(
         _make_way(home, request.name)
     image = _image(home, request, tell, told)
     settings = limits.checked(views.resolved(home, complete(request, image)), warn)
+    settings = publishing.checked(settings, request.image, image.config.exposed_ports, warn)
     compose.check(home, settings, warn)
     sources = [_source(home, one.container) for one in request.volumes_from]
     mounts = volume_plan.plan(
@@ -253,6 +255,7 @@ def _record(
                 home.volumes.insert(volumes)
                 home.volumes.attach(made.id, mounts)
                 home.networks.attach(endpoints)
+                home.networks.published.insert(made.id, publishing.publications(made.settings))
             return made
         except home.db.IntegrityError as error:
             if "containers.name" not in str(error):

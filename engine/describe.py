@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from engine import compose, containers, health, logopts, skeleton
+from engine import compose, containers, health, logopts, publishing, skeleton
 from engine.host_config import host_config
 from kernel.mapping import Map
 
@@ -104,7 +104,7 @@ def _sizes(home: Home, one: Container) -> dict[str, Any]:
 def _config(one: Container, image: Image) -> dict[str, Any]:
     settings = one.settings
     args = list(settings.args)
-    ports = Map({port: {} for port in sorted(image.config.exposed_ports)})
+    ports = Map({name: {} for name in publishing.exposed(one)})
     volumes = Map({path: {} for path in sorted({*image.config.volumes, *settings.volumes})})
     patience = settings.stop_timeout
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine import containers, linked, networks
+from engine import containers, linked, networks, publishing
 from engine.describe import rfc3339
 from engine.network import is_on_networks
 from kernel.mapping import Map
@@ -32,7 +32,7 @@ def network_settings(home: Home, one: Container) -> dict[str, Any]:
         "Bridge": "",
         "SandboxID": one.id if running and found else "",
         "SandboxKey": f"/proc/{one.pid}/ns/net" if running and found else "",
-        "Ports": Map(),
+        "Ports": Map(publishing.port_map(home, one)),
         **{name: first[name] for name in _ADDRESSES},
         "Networks": Map(sorted(entries.items())),
     }

@@ -6,7 +6,7 @@ they are not used, so that a script finds what it looks for.
 
 from __future__ import annotations
 
-from engine import limits, rights
+from engine import limits, publishing, rights
 from kernel.mapping import Map
 
 TYPE_CHECKING = False
@@ -41,8 +41,8 @@ def _general(settings: Settings) -> dict[str, Any]:
         "Init": settings.init or None,
         "ConsoleSize": [0, 0],
         "NetworkMode": settings.network,
-        "PortBindings": Map(),
-        "PublishAllPorts": False,
+        "PortBindings": Map(publishing.port_bindings(settings)),
+        "PublishAllPorts": settings.publish_all,
         "Links": None,
         "Dns": list(settings.dns),
         "DnsOptions": list(settings.dns_options),

@@ -118,6 +118,7 @@ class _Monitor:
         self.container = container
         self.plan = plan
         self.joining = joining  # while it is being started
+        self.held = joining.held if joining is not None else None  # ports of the host
         self.hub = Hub(client, self._freeze, once=container.settings.stdin_once)
         self.hub.on_resize = self._resized
         self.code = 0  # of the last end
@@ -220,6 +221,7 @@ class _Monitor:
     def _failed(self, first: Client, error: PyctrError) -> None:
         containers.update(self.home, self.container.id, error=str(error), exit_code=error.exit_code)
         network.release(self.home, self.container)
+        self._let_go()
         said = {
             "what": error.what, "why": error.why, "hint": error.hint, "path": error.path,
             "errno": error.errno, "exit_code": error.exit_code,
@@ -235,7 +237,8 @@ class _Monitor:
             os.unlink(path)
         self.hub.listener = sockets.listen(path)
         self.home.close()
-        keep_only({self.hub.listener.fileno(), *self.hub.descriptors, *self.hub.clients})
+        held = self.held.descriptors if self.held is not None else ()
+        keep_only({self.hub.listener.fileno(), *self.hub.descriptors, *self.hub.clients, *held})
         self._heed_sigterm()
         process.set_name(f"pyctr:{self.container.short_id}"[:15])
         self.hub.log = logs.of(self.home, self.container)
@@ -368,8 +371,14 @@ class _Monitor:
 
     def _close_door(self) -> None:
         """Nobody can reach this monitor any more. Under the lock: the next one has our place."""
+        self._let_go()
         tree.remove_tree(self.home.run_folder(self.container.id))
         self.hub.close_door()
+
+    def _let_go(self) -> None:
+        """Whoever starts the container next is to have its ports."""
+        if self.held is not None:
+            self.held.close()
 
     def _start_again(self) -> Started | None:
         """Starts the program anew when it is time; None if it must not be, or cannot."""
@@ -414,7 +423,7 @@ class _Monitor:
         from engine import compose, files
 
         self.container = row
-        self.joining = joining = network.join(self.home, row)
+        self.joining = joining = network.join(self.home, row, self.held)
         try:
             path = joining.path if joining is not None else ""
             self.plan = compose.make_plan(self.home, row, network=path)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 
-from engine import config, containers, locks
+from engine import config, containers, locks, publishing
 from engine.errors import ContainerNotFound
 from kernel import netfilter, process, signals, trace
 from kernel.paths import keep_only
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from engine.containers import Container
     from engine.home import Home
     from engine.settings import Settings
+    from network.holding import Held
     from network.requests import Attachment
 
 _begun = trace.point("engine.network.begun")
@@ -136,17 +137,22 @@ class Joining:
     """The network namespace of a container that is being started.
 
     ``path`` is what the plan names it by. It is complete after :meth:`complete`; until then, and
-    until :meth:`close`, whatever fails is undone by :meth:`abandon`.
+    until :meth:`close`, whatever fails is undone by :meth:`abandon`. ``held`` are the ports of the
+    host, which the monitor keeps: those given, where it has them already.
     """
 
-    def __init__(self, home: Home, container: Container) -> None:
+    def __init__(self, home: Home, container: Container, held: Held | None = None) -> None:
         self._home = home
-        self._id = container.id
+        self._container = container
+        self.held = held
+        self._warnings: list[str] = []
         # The descriptor has its number, which the plan needs, before it is the namespace's.
         self._fd = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         self._request: client.Request | None = None
         try:
             home.networks.allocate(container.id)
+            if held is None:
+                self.held = publishing.hold(home, container, self._warnings.append)
             self._request = ask_for(home, "attach", container=container.id)
         except BaseException:
             self.abandon()
@@ -166,7 +172,7 @@ class Joining:
         os.dup2(fd, self._fd, inheritable=False)
         os.close(fd)
         _ready()
-        return [str(word) for word in said["warnings"]]
+        return [*self._warnings, *map(str, said["warnings"])]
 
     def close(self) -> None:
         """The namespace is its processes' from now on."""
@@ -178,20 +184,31 @@ class Joining:
         """The container does not start after all."""
         if self._request is not None:
             self._request.abandon()
+        publishing.let_go(self._home, self._container)
         self.close()
-        self._home.networks.release(self._id)
+        self.let_go()
+        self._home.networks.release(self._container.id)
+
+    def let_go(self) -> None:
+        """The ports are the monitor's, or nobody's, from now on."""
+        if self.held is not None:
+            self.held.close()
 
 
-def join(home: Home, container: Container) -> Joining | None:
-    """Begins to make the network of a container that starts; None if it has none of its own."""
+def join(home: Home, container: Container, held: Held | None = None) -> Joining | None:
+    """Begins to make the network of a container that starts; None if it has none of its own.
+
+    ``held`` are the ports that its monitor has already.
+    """
     if not is_on_networks(container.settings) or not home.networks.endpoints(container.id):
         return None
-    return Joining(home, container)
+    return Joining(home, container, held)
 
 
 def release(home: Home, container: Container) -> None:
     """A container has ended, or could not be started: its addresses are free."""
     if is_on_networks(container.settings):
+        publishing.let_go(home, container)
         home.networks.release(container.id)
 
 
@@ -233,7 +250,7 @@ def _take_back(home: Home) -> None:
         try:
             with locks.alone(home, one, blocking=False) as held:  # otherwise it is being started
                 if held.container.status not in containers.UP:
-                    home.networks.release(container_id)
+                    release(home, held.container)
         except (BlockingIOError, ContainerNotFound):
             continue
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from engine import config, containers, files, locks, network, reconcile
+from engine import config, containers, files, locks, network, publishing, reconcile
 from engine.errors import EngineError
 from kernel import trace
 from kernel.digest import fingerprint
@@ -254,6 +254,7 @@ def connect(home: Home, text: str, attachment: Attachment) -> None:
                 home.networks.allocate(one.id)
                 network.tell_agent(home, "connect", one, found)
                 files.follow(home, one, there)
+                publishing.follow(home, one)
         except BaseException:
             home.networks.detach(one.id, found.id)
             raise
@@ -277,6 +278,7 @@ def disconnect(home: Home, network_text: str, text: str, *, force: bool = False)
         home.networks.detach(one.id, found.id)
         if containers.is_running(one):
             files.follow(home, one, there)
+        publishing.follow(home, one)
     home.networks.tell("disconnect", found, one.id)
 
 

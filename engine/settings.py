@@ -24,7 +24,8 @@ class Settings(Record):
     included; ``path_length`` says how many of its words are the entrypoint. ``binds``, ``volumes``
     (-v with and without a source), ``mounts``, ``tmpfs`` and ``volumes_from`` tell what was asked
     for, as `inspect` shows it; what became of it is in the table of mounts. ``attach`` are the
-    streams that whoever made it wanted for themselves.
+    streams that whoever made it wanted for themselves. ``publish`` are the fields of
+    :class:`network.ports.Publication`; ``expose`` are names such as 80/tcp, the image's included.
     """
 
     args: tuple[str, ...]
@@ -97,6 +98,9 @@ class Settings(Record):
     mounts: tuple[Any, ...] = ()
     tmpfs: dict[str, str] = {}  # noqa: RUF012 - a frozen record's default
     volumes_from: tuple[str, ...] = ()
+    publish: tuple[Any, ...] = ()
+    publish_all: bool = False
+    expose: tuple[str, ...] = ()
 
     @property
     def stdin_once(self) -> bool:

@@ -128,6 +128,7 @@ def _fork(
     theirs.close()
     if joining is not None:
         joining.close()
+        joining.let_go()
     return plan, Session(ours, wire.Reader())
 
 

@@ -16,9 +16,9 @@ import os
 import selectors
 import time
 
-from kernel import netfilter, process, quickjson, sockets, trace
+from kernel import process, quickjson, sockets, trace
 from kernel.errors import PyctrError
-from network import client, host, links, nft, options, rules, service
+from network import client, firewall, host, links, options, service
 from network.errors import NetworkError
 from network.store import Store
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _asked = trace.point("network.agent.asked")
 _namespace_made = trace.point("network.agent.namespace_made")
 _plugged = trace.point("network.agent.plugged")
+_published = trace.point("network.agent.published")
 
 IDLE = 60.0  # seconds without a request after which it leaves
 _LONGEST = 1 << 16  # bytes of a request
@@ -56,7 +57,7 @@ class Agent:
         self._clients: dict[int, _Client] = {}
         self._own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self._netlink = links.Netlink()
-        self._firewall = Firewall()
+        self._firewall = firewall.Firewall()
         self._networks: set[str] = set()  # those that the rules know
         self._redirected: list[tuple[str, str, str, int]] = []  # the same, of names
         self._drops: list[str] = []  # chains of others that a person has been told of
@@ -147,9 +148,9 @@ class Agent:
         what = words["do"]
         if what == "attach":
             return self._attach(words["container"])
-        if what == "detach":
-            return -1
-        if what == "refresh":
+        if what == "publish":
+            self._publish(self._store(), words["container"])
+        elif what == "refresh":
             self._refresh()
         elif what == "connect":
             self._connect(words)
@@ -177,6 +178,7 @@ class Agent:
                 self._plug(inside, one)
             links.route(inside, endpoints)
             self._serve_names(store, [one.network for one in endpoints])
+            self._publish(store, container_id)
         except BaseException:
             os.close(inside.fd)
             raise
@@ -187,7 +189,8 @@ class Agent:
 
     def _plug(self, inside: links.Namespace, one: Endpoint) -> None:
         bridge = links.index(one.network.bridge) or self._bridge(one.network)
-        links.plug(self._netlink, inside, bridge, one, mtu_of(one.network))
+        hairpin = bool(self._store().published.of(one.container_id))
+        links.plug(self._netlink, inside, bridge, one, mtu_of(one.network), hairpin=hairpin)
 
     def _connect(self, words: dict[str, Any]) -> None:
         store = self._store()
@@ -232,6 +235,18 @@ class Agent:
             os.close(folder)
         return links.Namespace(self._own, fd)
 
+    def _publish(self, store: Store, container_id: str) -> None:
+        """What comes for the ports that a container holds goes to it, and no other to where it was.
+
+        The bridge may have packets of 127.0.0.0/8 then: the table lets none in that is no answer.
+        """
+        wanted = store.forwards(container_id).get(container_id, ())
+        for one in store.endpoints(container_id) if wanted else ():
+            host.allow_localnet(one.network.bridge)
+        if not self._firewall.lead(store.table, container_id, wanted):
+            self._refresh(store)
+        _published()
+
     # -- networks --------------------------------------------------------------------------
 
     def _prepare(self, store: Store, endpoints: list[Endpoint]) -> None:
@@ -257,7 +272,7 @@ class Agent:
         self._names.keep(one.id for one in networks)
         self._warnings += self._names.serve(needed.values())
         self._redirected = self._names.redirects
-        self._firewall.put(rules.whole(store.table, networks, self._redirected))
+        self._firewall.put(store.table, networks, store.forwards(), self._redirected)
         self._networks = {one.id for one in networks}
         self._warn_of_drops(store.table)
         if host.allow_forwarding(v6=False):
@@ -331,7 +346,7 @@ class Agent:
             return
         for name in links.bridges(self._netlink, self._mark):
             links.remove(self._netlink, name)
-        self._firewall.put(rules.gone(store.table))
+        self._firewall.remove(store.table)
 
 
 class _Client:
@@ -340,35 +355,6 @@ class _Client:
     def __init__(self, connection: socket) -> None:
         self.connection = connection
         self.content = b""
-
-
-class Firewall:
-    """The rules in the kernel, and whether anybody has changed any since we did."""
-
-    def __init__(self) -> None:
-        self._nft: nft.Nft | None = None
-        self._generation = -1
-
-    def is_as_we_left_it(self) -> bool:
-        """False also where it is only possible that somebody touched our table."""
-        return netfilter.generation() == self._generation
-
-    def foreign_drops(self, table: str) -> list[str]:
-        """See :func:`network.rules.foreign_drops`."""
-        return rules.foreign_drops(self._loaded().run(rules.chains()), table)
-
-    def _loaded(self) -> nft.Nft:
-        if self._nft is None:
-            self._nft = nft.Nft()
-        return self._nft
-
-    def put(self, commands: list[dict[str, Any]]) -> None:
-        """Performs commands in one transaction. NetworkError."""
-        library = self._loaded()
-        before = netfilter.generation()
-        library.run(commands)
-        after = netfilter.generation()
-        self._generation = after if after == before + 1 else -1  # somebody came in between
 
 
 def mtu_of(network: Network) -> int:

@@ -5,7 +5,8 @@ descriptor where the answer is a namespace::
 
     {"do": "attach", "container": ID}            make a network namespace with everything that the
                                                  database says of the container's endpoints
-    {"do": "detach", "container": ID}            it has ended: what the rules say of it goes
+    {"do": "publish", "container": ID}           its published ports are other ones, or none any
+                                                 more: the rules follow
     {"do": "connect", "container": ID,           a running container gets one of its endpoints;
      "network": ID, "pid": P, "start_time": T}   the process is known by pid and start time
     {"do": "disconnect", ...}                    the same, and loses it

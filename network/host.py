@@ -74,6 +74,13 @@ def allow_forwarding(*, v6: bool) -> bool:
     return True
 
 
+def allow_localnet(interface: str) -> None:
+    """Lets packets from 127.0.0.0/8 leave by an interface, and their answers come back. OSError."""
+    path = f"/proc/sys/net/ipv4/conf/{interface}/route_localnet"
+    if _read(path).strip() == "0":
+        write_sysctl(path, "1")
+
+
 def _keep_router_advertisements() -> None:
     """A host that forwards IPv6 ignores the routers that gave it its own route, unless told."""
     folder = "/proc/sys/net/ipv6/conf"

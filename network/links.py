@@ -271,8 +271,15 @@ class Namespace:
         self.netlink.close()
 
 
-def plug(netlink: Netlink, inside: Namespace, bridge: int, one: Endpoint, mtu: int) -> None:
-    """Makes an endpoint's veth pair between a container and a bridge. OSError."""
+def plug(
+    netlink: Netlink, inside: Namespace, bridge: int, one: Endpoint, mtu: int, *, hairpin: bool
+) -> None:
+    """Makes an endpoint's veth pair between a container and a bridge. OSError.
+
+    ``hairpin`` lets the bridge send a packet back to where it came from: to a container that
+    reaches itself by a port of the host. That is needed where the bridge itself asks the firewall
+    (br_netfilter), and then does not pass the packet up to the host.
+    """
     own, name = 2 + one.position, f"veth{os.urandom(4).hex()}"
     peer = {
         "attrs": [("IFLA_IFNAME", name), ("IFLA_NET_NS_FD", inside.own), ("IFLA_MTU", mtu)],
@@ -287,11 +294,13 @@ def plug(netlink: Netlink, inside: Namespace, bridge: int, one: Endpoint, mtu: i
     # From within: the kernel grants an index only to the end that is made where it is asked.
     inside.netlink.send(_link(_NEWLINK, _NEW, attributes, index=own))
     _without_ipv6(name)
+    isolated = not options.is_on(one.network.options, options.ICC)
     ours: list[tuple[str, Any]] = [("IFLA_IFNAME", name)]
-    messages = [_link(_NEWLINK, 0, [*ours, ("IFLA_MASTER", bridge)])]
-    if not options.is_on(one.network.options, options.ICC):
-        messages.append(_link(_NEWLINK, 0, [*ours, _isolated()]))
-    netlink.send(*messages, _link(_NEWLINK, 0, ours, flags=_IFF_UP, change=_IFF_UP))
+    netlink.send(
+        _link(_NEWLINK, 0, [*ours, ("IFLA_MASTER", bridge)]),
+        _link(_NEWLINK, 0, [*ours, _port(isolated=isolated, hairpin=hairpin)]),
+        _link(_NEWLINK, 0, ours, flags=_IFF_UP, change=_IFF_UP),
+    )
     messages = [_up(own)]
     for address, subnet in ((one.address, one.network.subnet), (one.address6, one.network.subnet6)):
         if address:
@@ -300,10 +309,12 @@ def plug(netlink: Netlink, inside: Namespace, bridge: int, one: Endpoint, mtu: i
     inside.netlink.send(*messages)
 
 
-def _isolated() -> tuple[str, Any]:
-    """A port that reaches no other port like it, but the bridge itself (bridge(8), isolated)."""
-    data = {"attrs": [("IFLA_BRPORT_ISOLATED", 1)]}
-    slave = [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", data)]
+def _port(*, isolated: bool, hairpin: bool) -> tuple[str, Any]:
+    """What a port of a bridge may (bridge(8)): an isolated one reaches no other port like it, but
+    the bridge itself.
+    """
+    data = [("IFLA_BRPORT_ISOLATED", int(isolated)), ("IFLA_BRPORT_MODE", int(hairpin))]
+    slave = [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", {"attrs": data})]
     return ("IFLA_LINKINFO", {"attrs": slave})
 
 

@@ -5,9 +5,9 @@ one transaction, from the networks and what they have; its rules grow with netwo
 containers. What is not about a network of ours passes without a verdict: the other firewalls of
 the host see every packet as before.
 
-    forward      what was begun from inside, or was passed on to a published port, may go on;
-                 within a network everything passes; between networks and from outside nothing does;
-                 out of a network everything, unless it is internal
+    forward      what was begun from inside may go on; within a network everything passes; out of
+                 an internal one nothing; into a network only what was for a published port, from
+                 wherever it is; out of a network everything
     masquerade   what leaves a network carries an address of the host
     local        127.0.0.0/8 is this host's alone (CVE-2020-8558)
     names        where port 53 of a gateway is somebody else's, questions go to the agent's own
@@ -18,6 +18,7 @@ Source: nft(8), libnftables-json(5); Docker's "Packet filtering and firewalls".
 from __future__ import annotations
 
 from network import options, subnets
+from network.statements import FAMILY, chain, is_, match, meta, prefix, rule, set_
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from network.store import Network
-
-FAMILY = "inet"
 
 
 def whole(
@@ -40,19 +39,19 @@ def whole(
     made: list[dict[str, Any]] = [
         *_gone(table),
         {"add": {"table": {"family": FAMILY, "name": table}}},
-        _set(table, "bridges", "ifname", [one.bridge for one in found]),
-        _set(table, "internal", "ifname", [one.bridge for one in found if one.internal]),
-        _set(table, "within", ["ifname", "ifname"],
+        set_(table, "bridges", "ifname", [one.bridge for one in found]),
+        set_(table, "internal", "ifname", [one.bridge for one in found if one.internal]),
+        set_(table, "within", ["ifname", "ifname"],
              [{"concat": [one.bridge, one.bridge]} for one in found]),
-        _chain(table, "forward", "filter", "forward", 0),
-        _chain(table, "masquerade", "nat", "postrouting", 100),
-        _chain(table, "local", "filter", "prerouting", -300),
+        chain(table, "forward", "filter", "forward", 0),
+        chain(table, "masquerade", "nat", "postrouting", 100),
+        chain(table, "local", "filter", "prerouting", -300),
     ]  # fmt: skip
-    made += [_rule(table, "forward", *words) for words in _forward()]
-    made += [_rule(table, "masquerade", *words) for one in found for words in _masquerade(one)]
-    made.append(_rule(table, "local", *_local()))
-    made.append(_chain(table, "names", "nat", "prerouting", -100))
-    made += [_rule(table, "names", *_redirect(*one)) for one in redirects]
+    made += [rule(table, "forward", *words) for words in _forward()]
+    made += [rule(table, "masquerade", *words) for one in found for words in _masquerade(one)]
+    made.append(rule(table, "local", *_local()))
+    made.append(chain(table, "names", "nat", "prerouting", -100))
+    made += [rule(table, "names", *_redirect(*one)) for one in redirects]
     return made
 
 
@@ -89,15 +88,15 @@ def _gone(table: str) -> list[dict[str, Any]]:
 
 
 def _forward() -> Sequence[tuple[dict[str, Any], ...]]:
-    into, out = _is("oifname", "@bridges"), _is("iifname", "@bridges")
-    dnat = _match({"ct": {"key": "status"}}, "dnat", "in")
-    between = {"concat": [_meta("iifname"), _meta("oifname")]}
+    into, out = is_("oifname", "@bridges"), is_("iifname", "@bridges")
+    dnat = match({"ct": {"key": "status"}}, "dnat", "in")
+    between = {"concat": [meta("iifname"), meta("oifname")]}
     return [
-        (_is("iifname", "@bridges", "!="), _is("oifname", "@bridges", "!="), {"return": None}),
-        (_match({"ct": {"key": "state"}}, ["established", "related"], "in"), {"accept": None}),
+        (is_("iifname", "@bridges", "!="), is_("oifname", "@bridges", "!="), {"return": None}),
+        (match({"ct": {"key": "state"}}, ["established", "related"], "in"), {"accept": None}),
+        (match(between, "@within"), {"accept": None}),
+        (is_("iifname", "@internal"), {"drop": None}),
         (dnat, {"accept": None}),
-        (_match(between, "@within"), {"accept": None}),
-        (_is("iifname", "@internal"), {"drop": None}),
         (into, {"drop": None}),
         (out, {"accept": None}),
     ]
@@ -109,18 +108,15 @@ def _masquerade(one: Network) -> Sequence[tuple[dict[str, Any], ...]]:
     made = []
     for family, word in (("ip", one.subnet), ("ip6", one.subnet6)):
         if word:
-            block = subnets.parse(word)
-            prefix = {"prefix": {"addr": word.partition("/")[0], "len": block.bits}}
             source = {"payload": {"protocol": family, "field": "saddr"}}
-            leaves = _is("oifname", one.bridge, "!=")
-            made.append((_match(source, prefix), leaves, {"masquerade": None}))
+            leaves = is_("oifname", one.bridge, "!=")
+            made.append((match(source, prefix(word)), leaves, {"masquerade": None}))
     return made
 
 
 def _local() -> tuple[dict[str, Any], ...]:
     destination = {"payload": {"protocol": "ip", "field": "daddr"}}
-    loopback = {"prefix": {"addr": "127.0.0.0", "len": 8}}
-    return (_is("iifname", "@bridges"), _match(destination, loopback), {"drop": None})
+    return (is_("iifname", "@bridges"), match(destination, prefix("127.0.0.0/8")), {"drop": None})
 
 
 def _redirect(bridge: str, gateway: str, protocol: str, port: int) -> tuple[dict[str, Any], ...]:
@@ -128,37 +124,4 @@ def _redirect(bridge: str, gateway: str, protocol: str, port: int) -> tuple[dict
     destination = {"payload": {"protocol": family, "field": "daddr"}}
     asked = {"payload": {"protocol": protocol, "field": "dport"}}
     to = {"redirect": {"port": port}}
-    return (_is("iifname", bridge), _match(destination, gateway), _match(asked, 53), to)
-
-
-def _meta(key: str) -> dict[str, Any]:
-    return {"meta": {"key": key}}
-
-
-def _is(key: str, right: Any, operator: str = "==") -> dict[str, Any]:
-    return _match(_meta(key), right, operator)
-
-
-def _match(left: Any, right: Any, operator: str = "==") -> dict[str, Any]:
-    return {"match": {"op": operator, "left": left, "right": right}}
-
-
-def _set(table: str, name: str, kind: str | list[str], elements: list[Any]) -> dict[str, Any]:
-    made: dict[str, Any] = {"family": FAMILY, "table": table, "name": name, "type": kind}
-    return {"add": {"set": made | ({"elem": elements} if elements else {})}}
-
-
-def _chain(table: str, name: str, kind: str, hook: str, priority: int) -> dict[str, Any]:
-    return {
-        "add": {
-            "chain": {
-                "family": FAMILY, "table": table, "name": name, "type": kind, "hook": hook,
-                "prio": priority, "policy": "accept",
-            }
-        }
-    }  # fmt: skip
-
-
-def _rule(table: str, chain: str, *words: dict[str, Any]) -> dict[str, Any]:
-    made = {"family": FAMILY, "table": table, "chain": chain, "expr": list(words)}
-    return {"add": {"rule": made}}
+    return (is_("iifname", bridge), match(destination, gateway), match(asked, 53), to)

@@ -17,14 +17,17 @@ import time
 
 from kernel import quickjson, trace
 from kernel.record import Record
-from network import options, subnets
+from network import forwards, options, subnets
 from network.errors import NetworkConflict, NetworkError, NetworkNotFound
+from network.published import Published
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable
     from typing import Any
+
+    from network.forwards import Forward
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS networks (
@@ -70,7 +73,8 @@ CREATE TABLE IF NOT EXISTS published (
     host_address TEXT NOT NULL,        -- '' for all addresses of the host
     host_first   INTEGER NOT NULL,     -- ports that were asked for, from ... to; 0: any
     host_last    INTEGER NOT NULL,
-    held         INTEGER NOT NULL DEFAULT 0,  -- the port of the host while the container runs
+    held         INTEGER NOT NULL,     -- the port of the host while the container runs
+    held_on      TEXT NOT NULL,        -- and the addresses, with spaces between them
     PRIMARY KEY (container_id, position)
 ) STRICT, WITHOUT ROWID;
 """
@@ -282,6 +286,20 @@ class Store:
             network_id,
             f'"{container_id}"',
         )
+
+    @property
+    def published(self) -> Published:
+        """The ports that containers publish."""
+        return Published(self._db)
+
+    def forwards(self, container_id: str = "") -> dict[str, tuple[Forward, ...]]:
+        """Where the ports lead that are held, by container: of all, or of one."""
+        held = self.published.held(container_id)
+        live = self.endpoints(container_id) if container_id else self.live() if held else ()
+        places: dict[str, list[Endpoint]] = {}
+        for one in live:
+            places.setdefault(one.container_id, []).append(one)
+        return {own: forwards.of(places.get(own, ()), found) for own, found in held.items()}
 
     def _endpoints(self, where: str, *values: str) -> tuple[Endpoint, ...]:
         query = (

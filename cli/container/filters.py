@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from cli import filters
 from cli.errors import UsageError
-from engine import containers, health, reconcile
+from engine import containers, health, publishing, reconcile
+from network import ports
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,12 +16,9 @@ if TYPE_CHECKING:
 
 _STATES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
 _HEALTH = ("starting", "healthy", "unhealthy", "none")
-_NO_PORTS = "containers have no ports of the host yet"
 _REFUSED = {
-    "expose": _NO_PORTS,
     "isolation": "that is for Windows",
     "is-task": "pyctr has no swarm",
-    "publish": _NO_PORTS,
 }
 
 
@@ -44,6 +42,16 @@ def wanted(
         mounts = here.volumes.mounts(one.id)
         return any(word in (mount.source, mount.destination) for mount in mounts)
 
+    def has_open(one: Container, word: str) -> bool:
+        protocol, first, last = ports.in_range(word)
+        found = map(ports.order, publishing.port_map(here, one))
+        return any(own == protocol and first <= port <= last for port, own in found)
+
+    def is_reached(one: Container, word: str) -> bool:
+        protocol, first, last = ports.in_range(word)
+        found = publishing.bindings(here, one)
+        return any(b.protocol == protocol and first <= b.host_port <= last for b in found)
+
     def ended_with(one: Container, word: str) -> bool:
         ran = one.started > 0 and one.status not in containers.ALIVE
         return ran and one.exit_code == int(word)
@@ -54,11 +62,13 @@ def wanted(
             "ancestor": lambda one, word: one.image_id in images[word],
             "before": lambda one, _word: place[one.id] > fixed["before"],
             "exited": ended_with,
+            "expose": has_open,
             "health": lambda one, word: health.status(one) == word,
             "id": lambda one, word: one.id.startswith(word),
             "label": lambda one, word: filters.label(one.settings.labels, word),
             "name": lambda one, word: names[word](f"/{one.name}") or names[word](one.name),
             "network": lambda one, word: _is_in(here, one, word),
+            "publish": is_reached,
             "since": lambda one, _word: place[one.id] < fixed["since"],
             "status": lambda one, word: one.status == word,
             "volume": volume,
@@ -81,6 +91,11 @@ def _check(key: str, word: str) -> None:
     known = {"status": _STATES, "health": _HEALTH}.get(key)
     if known and word not in known:
         raise UsageError(f"invalid filter {key}={word}", f"it is one of {', '.join(known)}")
+    if key in ("publish", "expose"):
+        try:
+            ports.in_range(word)
+        except ValueError as error:
+            raise UsageError(f"invalid filter {key}={word}", str(error)) from None
     digits = word.removeprefix("-")
     if key == "exited" and not (digits.isascii() and digits.isdigit()):
         raise UsageError(f"invalid filter exited={word}", "it is an exit code")

@@ -7,7 +7,7 @@ import time
 from cli.creation.readers import positive
 from cli.options import Command, Parsed, option, value
 from cli.shared import FILTER, FORMAT
-from engine import containers, health, home, reconcile, state
+from engine import containers, health, home, publishing, reconcile, state
 from kernel import units
 
 TYPE_CHECKING = False
@@ -78,7 +78,7 @@ def row(here: Home, one: Container, *, whole: bool, size: str | Callable[[], str
             "Mounts": mounts,
             "Names": one.name,
             "Networks": networks,
-            "Ports": "",
+            "Ports": lambda: publishing.column(here, one),
             "RunningFor": f"{units.show_age(now - one.created)} ago",
             "Size": size,
             "State": one.status,
@@ -169,8 +169,8 @@ COMMANDS: tuple[Command, ...] = (
             FORMAT,
             FILTER,
         ),
-        details="Filters: ancestor, before, exited, health, id, label, name, network, since,"
-        " status, volume.",
+        details="Filters: ancestor, before, exited, expose, health, id, label, name, network,"
+        " publish, since, status, volume.",
         verb="ls",
         examples=(
             "pyctr ps -a --filter status=exited --filter label=stage=test",

@@ -269,6 +269,7 @@ COMMANDS: tuple[Command, ...] = (
             "pyctr run -it --rm base sh",
             "pyctr run -d --name web -v /webapp base sleep 1000",
             "pyctr run --rm --volumes-from web base ls /webapp",
+            "pyctr run -d --name site -p 8080:80 base httpd -f",
             "pyctr run --rm --explain -v data:/data base true",
         ),
     ),

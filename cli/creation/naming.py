@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cli.creation import readers
-from cli.options import Option, Parsed, refused, several, value
-from network import requests
+from cli.options import Option, Parsed, option, refused, several, value
+from network import ports, requests
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,8 +58,6 @@ def _resolver_option(text: str) -> str:
     return text
 
 
-_NO_PORTS = "pyctr cannot publish ports yet: --network host shares the host's"
-
 OPTIONS: tuple[Option, ...] = (
     several("--network --net", "NETWORK|none|host|container:NAME", "bridge (the default) or another"
             " network, none, the host's, or that of another container; more is said with"
@@ -79,12 +77,14 @@ OPTIONS: tuple[Option, ...] = (
             read=domain),
     several("--dns-option --dns-opt", "OPTION", "An option in its /etc/resolv.conf",
             read=_resolver_option),
-    refused("--expose", _NO_PORTS),
     several("--link", "CONTAINER[:NAME]", "A name for another container in the network",
             read=requests.link),
+    several("-p --publish", "[[ADDRESS:]PORT:]PORT", "Pass a port of the host on to a port of it;"
+            " 8000-8002:80-82 and 80/udp work too", read=ports.parse),
+    option("-P --publish-all", "Pass on a free port of the host for each port that it exposes"),
+    several("--expose", "PORT", "Say that it listens on this port, or range of ports",
+            read=ports.parse_exposed),
     refused("--link-local-ip", "interfaces have no link-local addresses"),
-    refused("-p --publish", _NO_PORTS),
-    refused("-P --publish-all", _NO_PORTS),
 )  # fmt: skip
 
 
@@ -102,6 +102,11 @@ def settings(parsed: Parsed) -> dict[str, Any]:
     """The settings that these flags decide."""
     return {
         "network": networks(parsed)[0].network,
+        "publish": tuple(
+            [*one.as_dict().values()] for several_ in parsed.publish for one in several_
+        ),
+        "publish_all": parsed.publish_all,
+        "expose": tuple(name for several_ in parsed.expose for name in several_),
         "hostname": parsed.hostname,
         "domainname": parsed.domainname,
         "extra_hosts": tuple(parsed.add_host),

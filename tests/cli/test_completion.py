@@ -81,7 +81,7 @@ def test_commands_flags_and_their_values_are_offered(pyctr: Pyctr, home_dir: str
     assert offered(pyctr, "--ro") == ["--root"]
     assert offered(pyctr, "ps", "--format", "j") == ["json"]
     assert offered(pyctr, "completion", "") == ["bash", "fish", "zsh"]
-    assert "--publish" not in offered(pyctr, "run", "--p"), "what is refused is not offered"
+    assert "--gpus" not in offered(pyctr, "run", "--g"), "what is refused is not offered"
     assert offered(pyctr, "frob", "") == [] == offered(pyctr, "volume", "frob", "")
     assert os.listdir(home_dir) == [], "completion makes nothing"
 

@@ -138,7 +138,7 @@ def test_data_goes_to_standard_output_and_errors_to_standard_error(pyctr: Pyctr)
     for bad in (("frob",), ("ps", "--frob"), ("rm", "nobody"), ("rename", "nobody", "x"),
                 ("run",), ("create", "nowhere"), ("start", "nobody"), ("logs", "nobody"),
                 ("volume", "rm", "nothing"), ("rmi", "nothing"), ("exec", "c", "true"),
-                ("--frob", "ps"), ("port", "c"), ("kill", "c"), ("top", "c")):  # fmt: skip
+                ("--frob", "ps"), ("port", "nobody"), ("kill", "c"), ("top", "c")):  # fmt: skip
         ran = pyctr(*bad, code=None)
         assert ran.returncode in (1, 125, 127), bad
         assert ran.stdout == "" and ran.stderr.startswith("pyctr: "), bad

@@ -326,7 +326,9 @@ class World:
                 links.raise_loopback(self.inside[one.container_id])
             numbered = one.replace(position=position, mac=f"02:{os.urandom(5).hex(':')}")
             bridge = links.index(one.network.bridge)
-            links.plug(self.netlink, self.inside[one.container_id], bridge, numbered, 1500)
+            links.plug(
+                self.netlink, self.inside[one.container_id], bridge, numbered, 1500, hairpin=False
+            )
             self.endpoints.append(numbered)
 
     def remove(self, container_id: str) -> None:

@@ -1,0 +1,221 @@
+"""Published ports of containers: what is asked for, what is held while one runs, what is shown.
+
+The ports of the host are bound before the agent is asked for the network, and stay bound as long as
+the container has a monitor, through restarts by its policy as well. So a port that somebody else
+has is refused before anything starts, and the rules never send on what is not held.
+
+Source: Docker's "docker container run", -p, -P, --expose, and "docker container port".
+"""
+
+from __future__ import annotations
+
+from engine import containers
+from engine.errors import EngineError
+from network import forwards, ports
+from network.ports import Publication
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from engine.containers import Container
+    from engine.home import Home
+    from engine.settings import Settings
+    from network.holding import Held, Taken
+    from network.ports import Binding
+
+_OTHERS = "container:"
+
+
+# -- what is asked for ---------------------------------------------------------------------
+
+
+def checked(
+    settings: Settings, image: str, exposed: Iterable[str], warn: Callable[[str], None]
+) -> Settings:
+    """The settings with what the image exposes; EngineError for what excludes each other.
+
+    ``exposed`` are the keys of the image's ExposedPorts, which may be anything.
+    """
+    if settings.network.startswith(_OTHERS):
+        for given, what in ((settings.publish or settings.publish_all, "publishing"),
+                            (settings.expose, "exposing")):  # fmt: skip
+            if given:
+                raise EngineError(
+                    f"conflicting options: port {what} and the container type network mode",
+                    "ports are those of the container whose network is shared",
+                )
+    names = {*settings.expose}
+    for word in exposed:
+        try:
+            names |= {*ports.parse_exposed(word)}
+        except ValueError as error:
+            raise EngineError(f"image {image} exposes {word!r}", str(error)) from None
+    settings = settings.replace(expose=tuple(sorted(names, key=ports.order)))
+    wanted = publications(settings)
+    if wanted and settings.network == "host":
+        warn("published ports are discarded when using host network mode")
+    elif wanted and settings.network == "none":
+        warn("published ports are discarded: the container has no network")
+    _check_twice(wanted)
+    return settings
+
+
+def _publishes(settings: Settings) -> bool:
+    return bool(settings.publish) or settings.publish_all
+
+
+def publications(settings: Settings) -> tuple[Publication, ...]:
+    """What a container publishes: what was named, and with -P each exposed port that was not."""
+    made = [Publication(*fields) for fields in settings.publish]
+    if settings.publish_all:
+        named = {one.name for one in made}
+        for name in settings.expose:
+            if name not in named:
+                made.append(_of_exposed(name))
+    return tuple(dict.fromkeys(made))
+
+
+def _of_exposed(name: str) -> Publication:
+    try:
+        return ports.of_exposed(name)
+    except ValueError as error:
+        raise EngineError(
+            f"cannot publish port {name}", str(error), "publish the others with -p instead of -P"
+        ) from None
+
+
+def _check_twice(wanted: tuple[Publication, ...]) -> None:
+    """Refuses one port of the host for two ports: only the first could have it."""
+    taken: dict[tuple[str, int, str], Publication] = {}
+    for one in wanted:
+        if not one.host_first or one.host_first != one.host_last:
+            continue
+        key = (one.host_address, one.host_first, one.protocol)
+        other = taken.setdefault(key, one)
+        if other is not one:
+            raise EngineError(
+                f"cannot publish port {one.name} on port {one.wanted} of the host",
+                f"port {other.name} is published there",
+                "choose another port of the host",
+            )
+
+
+# -- what is held --------------------------------------------------------------------------
+
+
+def hold(home: Home, container: Container, warn: Callable[[str], None]) -> Held | None:
+    """Binds what a container publishes, and records it; None if that is nothing. NetworkError.
+
+    The container has its addresses already.
+    """
+    if not _publishes(container.settings):
+        return None
+    from network import holding
+
+    published = home.networks.published
+    wanted = published.of(container.id)
+    hosts = tuple(forwards.reached(home.networks.endpoints(container.id)))
+    if not hosts:
+        warn("published ports are discarded: the container has internal networks only")
+        return None
+    try:
+        held = holding.hold(wanted, hosts)
+    except holding.Taken as taken:
+        raise _named(home, taken) from None
+    published.hold(container.id, held.publications)
+    return held
+
+
+def _named(home: Home, taken: Taken) -> EngineError:
+    """The error that says who has the port."""
+    for identity in home.networks.published.holders(taken.protocol, taken.port):
+        one = containers.get(home, identity)
+        if one is not None and containers.is_up(one):
+            why = f"port is already allocated: container {one.name} has it"
+            hint = f"stop it (pyctr stop {one.name}), or choose another port of the host"
+            return EngineError(taken.what, why, hint)
+    from network import holders
+
+    pid, name = holders.program(taken.address, taken.port, taken.protocol)
+    who = f"process {pid} ({name})" if pid else "a program that does not listen on it"
+    why = f"address already in use: {who} has it"
+    return EngineError(taken.what, why, "stop it, or choose another port of the host")
+
+
+def let_go(home: Home, container: Container) -> None:
+    """Nothing leads to a container any more, which has ended; its addresses are still its own.
+
+    Also if that is on record already: whoever wrote it may have been killed right after.
+    """
+    if not _publishes(container.settings):
+        return
+    from kernel.errors import PyctrError
+
+    home.networks.published.let_go(container.id)
+    try:
+        _follow(home, container.id)
+    except (PyctrError, OSError):  # whoever next sets the rules up leaves them out
+        return
+
+
+def follow(home: Home, container: Container) -> None:
+    """The ports of a container that runs lead to its way out, which may be another one now."""
+    if home.networks.published.held(container.id):
+        _follow(home, container.id)
+
+
+def _follow(home: Home, container_id: str) -> None:
+    from engine import network
+
+    network.ask_for(home, "publish", container=container_id).answer()
+
+
+# -- what is shown -------------------------------------------------------------------------
+
+
+def bindings(home: Home, container: Container) -> tuple[Binding, ...]:
+    """What leads to a container that runs, by its own ports."""
+    if not _publishes(container.settings) or not containers.is_up(container):
+        return ()
+    return ports.bindings(home.networks.published.of(container.id))
+
+
+def exposed(container: Container) -> tuple[str, ...]:
+    """The names of all its ports that are published or exposed."""
+    settings = container.settings
+    names = {*settings.expose, *(Publication(*fields).name for fields in settings.publish)}
+    return tuple(sorted(names, key=ports.order))
+
+
+def column(home: Home, container: Container) -> str:
+    """The PORTS column of `ps`."""
+    return ports.column(bindings(home, container), _open(container))
+
+
+def _open(container: Container) -> tuple[str, ...]:
+    """:func:`exposed` while it has a network in which that means something."""
+    from engine import network
+
+    on_networks = network.is_on_networks(container.settings)
+    return exposed(container) if on_networks and containers.is_up(container) else ()
+
+
+def port_map(home: Home, container: Container) -> dict[str, list[dict[str, str]] | None]:
+    """``NetworkSettings.Ports``: each port and its places on the host, None without one."""
+    made: dict[str, list[dict[str, str]] | None] = dict.fromkeys(_open(container))
+    for one in bindings(home, container):
+        entry = {"HostIp": one.host_address, "HostPort": str(one.host_port)}
+        made[one.name] = [*(made.get(one.name) or []), entry]
+    return made
+
+
+def port_bindings(settings: Settings) -> dict[str, Any]:
+    """``HostConfig.PortBindings``: what -p asked for."""
+    made: dict[str, Any] = {}
+    for fields in settings.publish:
+        one = Publication(*fields)
+        entry = {"HostIp": one.host_address, "HostPort": one.wanted}
+        made.setdefault(one.name, []).append(entry)
+    return made
