@@ -13,7 +13,7 @@ from network.errors import NetworkError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
     from network.forwards import Forward
@@ -42,7 +42,7 @@ class Firewall:
         table: str,
         networks: list[Network],
         leads: Mapping[str, tuple[Forward, ...]],
-        redirects: list[tuple[str, str, str, int]],
+        redirects: Iterable[tuple[str, str, str, int]] = (),
     ) -> None:
         """Makes the table anew: all networks, what leads to each container, and to the servers of
         names that are elsewhere (as :func:`network.rules.whole`). NetworkError.
