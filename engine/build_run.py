@@ -131,7 +131,8 @@ def _supervise(home: Home, folder: str, lower: tuple[str, ...], command: Command
     )
     plan = runtime_plan.make(
         spec,
-        union=Union((places, *lower), f"{folder}/upper", f"{folder}/work"),
+        # The layer is synced before it gets its name; until then no fsync(2) of dpkg need wait.
+        union=Union((places, *lower), f"{folder}/upper", f"{folder}/work", volatile=True),
         seccomp_cache=home.filters,
     )
     home.close()

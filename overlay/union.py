@@ -31,12 +31,15 @@ _FOLDER = os.O_PATH | os.O_DIRECTORY
 class Union(Record):
     """A stack: ``lower`` folders, the topmost first, and a writable ``upper`` with its ``work``.
 
-    Paths are absolute. Without ``upper`` the union is read-only. ``lower`` is never empty.
+    Paths are absolute. Without ``upper`` the union is read-only. ``lower`` is never empty. What is
+    written into a ``volatile`` one does not wait for the disk, whatever programs ask for: after a
+    crash of the host the upperdir is worth nothing, and the work folder cannot be used again.
     """
 
     lower: tuple[str, ...]
     upper: str = ""
     work: str = ""
+    volatile: bool = False
 
 
 def mount_detached(union: Union) -> int:
@@ -57,6 +60,8 @@ def mount_detached(union: Union) -> int:
             _set_folder(context, "workdir", union.work)
         for key, value in _OPTIONS:
             mounts.fsconfig_string(context, key, value)
+        if union.volatile:
+            mounts.fsconfig_flag(context, "volatile")
         mounts.fsconfig_string(context, "source", "pyctr")
         mounts.fsconfig_create(context)
         return mounts.fsmount(context)
@@ -79,6 +84,7 @@ def mount_at(union: Union, target: str) -> None:
         if union.upper:
             options += [f"upperdir={opened[-2]}", f"workdir={opened[-1]}"]
         options += [f"{key}={value}" for key, value in _OPTIONS]
+        options += ["volatile"] if union.volatile else []
         os.chdir("/proc/self/fd")
         mounts.mount("pyctr", target, "overlay", 0, ",".join(options))
     finally:
@@ -109,7 +115,7 @@ def describe(union: Union) -> str:
     """The calls of :func:`mount_detached` in one line, layers counted."""
     call = f'fsopen("overlay") + {len(union.lower)} x fsconfig(lowerdir+)'
     if union.upper:
-        call += f", upperdir={union.upper}"
+        call += f", upperdir={union.upper}" + (", volatile" if union.volatile else "")
     return call + " + fsmount()"
 
 
@@ -121,6 +127,7 @@ def shell(union: Union, target: str) -> str:
     if union.upper:
         options += [f"upperdir={_escape(union.upper)}", f"workdir={_escape(union.work)}"]
     options += [f"{key}={value}" for key, value in _OPTIONS]
+    options += ["volatile"] if union.volatile else []
     return f"mount -t overlay -o {_quote(','.join(options))} pyctr {_quote(target)}"
 
 

@@ -22,9 +22,11 @@ from tests.conftest import PROJECT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from tests.conftest import Pyctr
+    from tests.registries import Served
 
 
 class Builder:
@@ -312,6 +314,23 @@ def test_files_are_copied_by_the_rules(build: Builder) -> None:
     assert told.split("\n") == ["640 77 77", "644 3 4", "here", "$NAME"]
     ignored = build("FROM base\nCOPY left.key /\n", code=1)
     assert ".dockerignore" in ignored.stderr
+
+
+def test_a_base_is_pulled_where_it_is_missing_or_asked_for(
+    build: Builder, serve: Callable[..., Served]
+) -> None:
+    name = f"{serve().host}/team/parent:1"
+    build.image("FROM base\nRUN echo one > /n\nONBUILD RUN cat /n\n", "-t", name)
+    build.pyctr("push", "-q", name)
+    build.image("FROM base\nRUN echo two > /n\n", "-t", name)
+    assert build.run(build.image(f"FROM {name}\n"), "cat", "/n") == "two", "the one that is here"
+    assert build.said(f"FROM {name}\n", "--pull") == ["one"]
+    build.pyctr("rmi", name)
+    copied = build.image(f"FROM base\nCOPY --from={name} /n /m\n")
+    assert build.run(copied, "cat", "/m") == "one"
+    other = "linux/arm64" if os.uname().machine == "x86_64" else "linux/amd64"
+    refused = build(f"FROM {name}\n", "--platform", other, code=1)
+    assert "Dockerfile:1: FROM" in refused.stderr and f"not for {other}" in refused.stderr
 
 
 def test_an_image_can_begin_with_nothing(build: Builder) -> None:

@@ -41,8 +41,9 @@ def test_hundreds_of_layers_with_odd_names(home_dir: str, legacy: bool) -> None:
         os.close(root)
 
 
+@pytest.mark.parametrize("volatile", [False, True], ids=["", "volatile"])
 @pytest.mark.parametrize("legacy", [False, True], ids=["fsopen", "mount"])
-def test_writes_go_to_the_upper_layer_alone(home_dir: str, legacy: bool) -> None:
+def test_writes_go_to_the_upper_layer_alone(home_dir: str, legacy: bool, volatile: bool) -> None:
     lower = many(home_dir)[:3]
     for name in ("upper", "work", "at"):
         os.mkdir(f"{home_dir}/{name}")
@@ -50,15 +51,16 @@ def test_writes_go_to_the_upper_layer_alone(home_dir: str, legacy: bool) -> None
     if pid == 0:
         namespaces.unshare(namespaces.CLONE_NEWNS)
         mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
-        attach(
-            Union(lower, f"{home_dir}/upper", f"{home_dir}/work"), f"{home_dir}/at", legacy=legacy
-        )
+        union = Union(lower, f"{home_dir}/upper", f"{home_dir}/work", volatile)
+        attach(union, f"{home_dir}/at", legacy=legacy)
         with open(f"{home_dir}/at/file", "w") as file:
             file.write("changed")
+            os.fsync(file.fileno())
         os._exit(0)
     assert os.waitpid(pid, 0)[1] == 0
     with open(f"{home_dir}/upper/file") as file:
         assert file.read() == "changed"
     with open(f"{lower[0]}/file") as file:
         assert file.read() == str(LAYERS - 1)
+    assert os.path.isdir(f"{home_dir}/work/work/incompat/volatile") == volatile
     assert os.listdir(f"{home_dir}/at") == [], "the mount was the child's alone"
