@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from images import clock, platforms
-from images.build import graph, site, stage, variables, workers
+from images.build import graph, site, stage, state, variables, workers
 from images.config import encode, host_architecture
 from images.dockerfile import parser
 from images.errors import ImageNotFound
@@ -30,8 +30,7 @@ def build(runner: Runner, request: Request, told: Told) -> str:
         predefined[variables.EPOCH] = str(request.epoch)
 
     def triggers_of(image: str, platform: str) -> list[str]:
-        config = runner.image(image, platform or request.platform).config.raw.get("config") or {}
-        return [str(text) for text in config.get("OnBuild") or []]
+        return state.triggers(runner.image(image, platform or request.platform).config)
 
     planned = graph.plan(dockerfile, request.target, request.build_args, predefined, triggers_of)
     here.outer = planned.outer

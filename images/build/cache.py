@@ -2,6 +2,7 @@
 
     table build_cache          key to layer; a row keeps its layer and its archive (images.store)
     build-mounts/<key>/        a folder of RUN --mount=type=cache, and beside it <key>.lock
+    build-mounts/.new-<key>-<pid>/  one being filled
 
 The key of a layer is made of the layers below it, the instruction as it is once variables are
 replaced, and digests of the files that it copies: not of times, names of stages, or what only the
@@ -19,7 +20,7 @@ import os
 import time
 
 from images.adding import Layer
-from kernel import trace, tree
+from kernel import process, trace, tree
 from kernel.locks import Lock
 from kernel.record import Record
 
@@ -107,9 +108,19 @@ class Cache:
             " ON CONFLICT DO UPDATE SET used = excluded.used, uses = uses + 1",
             row,
         )
-        folder = f"{self.folder}/{key}"
         os.makedirs(self.folder, mode=0o711, exist_ok=True)
-        return folder
+        self._sweep()
+        return f"{self.folder}/{key}"
+
+    def staging(self, key: str) -> str:
+        """Where a cache mount's folder is made, until it is renamed."""
+        return f"{self.folder}/.new-{key}-{os.getpid()}"
+
+    def _sweep(self) -> None:
+        """Removes what was being filled by whoever is dead."""
+        for name in os.listdir(self.folder) if os.path.isdir(self.folder) else ():
+            if name.startswith(".new-") and not process.is_anybody(name.rpartition("-")[2]):
+                tree.remove_tree(f"{self.folder}/{name}")
 
     def lock(self, key: str, *, shared: bool, blocking: bool = True) -> Lock:
         """The lock of a cache mount's folder. BlockingIOError when taken, if not ``blocking``."""
@@ -124,7 +135,7 @@ class Cache:
         )
         found = [Entry(*row).replace(shared=bool(row[-1])) for row in self._db.execute(query)]
         names = os.listdir(self.folder) if os.path.isdir(self.folder) else []
-        left = {name for name in names if not name.endswith(".lock")} - {one.key for one in found}
+        left = {name for name in names if "." not in name} - {one.key for one in found}
         for name in sorted(left):
             at = os.stat(f"{self.folder}/{name}").st_ctime
             found.append(Entry(name, MOUNT, "", "", 0, at, at, 0, "of a build that was killed"))
@@ -140,6 +151,7 @@ class Cache:
 
         Folders that a build is using stay.
         """
+        self._sweep()
         gone: list[Entry] = []
         for one in going:
             if one.kind == MOUNT and not self._remove_mount(one.key):

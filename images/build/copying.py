@@ -38,12 +38,14 @@ class Step(Record):
 
     ``key`` is that of the cache; ``content_key``, where there is one, costs more and is asked
     with an empty workspace when the first is not known. ``perform`` gets a workspace and leaves
-    the changes in its ``upper``.
+    the changes in its ``upper``. ``unchanged`` tells afterwards whether the files that it read are
+    still those of the key: somebody may be at work in the context.
     """
 
     key: str
     perform: Callable[[str], None]
     content_key: Callable[[str], str] | None = None
+    unchanged: Callable[[], bool] = lambda: True
 
 
 class _Copy(Record):
@@ -107,7 +109,11 @@ def copy(here: Site, work: Work, state: State, one: Instruction) -> Step:
         found = _selected(here.request.context, wanted)
         digest = found.digest() if found else ""
         key = here.key("COPY", chain, said, digest)
-        return Step(key, lambda folder: _perform(here, state, wanted, folder, found, fetched))
+        return Step(
+            key,
+            lambda folder: _perform(here, state, wanted, folder, found, fetched),
+            unchanged=lambda: found is None or found.digest() == digest,
+        )
     source = chain_of(here, work, origin)
     lower = here.runner.store.stack(source)
 

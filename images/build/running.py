@@ -20,7 +20,7 @@ from images.build.copying import Step, chain_of
 from images.build.errors import BuildError, StepFailed
 from images.build.runner import Command, Mounted
 from images.build.select import select
-from kernel import tree
+from kernel import trace, tree
 from overlay import view
 
 TYPE_CHECKING = False
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from images.build.state import State
     from images.dockerfile.parser import Instruction
     from kernel.locks import Lock
+
+_filled = trace.point("images.build.running.filled")
 
 _NETWORKS = ("default", "none", "host")
 _LAST = 20  # lines of output that an error shows
@@ -53,9 +55,10 @@ def run(here: Site, work: Work, state: State, one: Instruction, number: int) -> 
         for text in one.flag_values("mount")
     ]
     variables_of = {**state.args, **state.env}
+    shown = [_key_of(here, work, mount) for mount in wanted]
     key = here.key(
         "RUN", state.chain, args, script, variables_of, state.workdir, state.user, network,
-        [_key_of(here, work, mount) for mount in wanted],
+        shown,
     )  # fmt: skip
     proxies = {
         name: value
@@ -84,7 +87,9 @@ def run(here: Site, work: Work, state: State, one: Instruction, number: int) -> 
             for _, lock in caches.values():
                 lock.release()
 
-    return Step(key, perform)
+    return Step(
+        key, perform, unchanged=lambda: shown == [_key_of(here, work, mount) for mount in wanted]
+    )
 
 
 def _command(state: State, one: Instruction) -> tuple[tuple[str, ...], str]:
@@ -200,16 +205,15 @@ def _cache_folder(here: Site, work: Work, mount: RunMount) -> tuple[str, Lock]:
             continue
         try:
             if not os.path.isdir(folder):
-                _fill(here, work, mount, folder)
+                _fill(here, work, mount, cache.staging(key), folder)
         except BaseException:
             lock.release()
             raise
         return folder, lock
 
 
-def _fill(here: Site, work: Work, mount: RunMount, folder: str) -> None:
+def _fill(here: Site, work: Work, mount: RunMount, new: str, folder: str) -> None:
     """Makes a cache mount's folder, with what from= names: whole, or not at all."""
-    new = f"{folder}.new-{os.getpid()}.lock"
     tree.remove_tree(new)
     os.mkdir(new, 0o755)
     if mount.origin:
@@ -226,6 +230,7 @@ def _fill(here: Site, work: Work, mount: RunMount, folder: str) -> None:
                 source.close()
     os.chown(new, mount.uid, mount.gid)
     os.chmod(new, 0o755 if mount.mode < 0 else mount.mode)
+    _filled()
     try:
         os.rename(new, folder)
     except OSError:  # another one that shares it was faster

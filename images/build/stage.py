@@ -17,6 +17,7 @@ from images import clock, platforms
 from images.adding import Layer
 from images.build import changes, copying, graph, running, state, variables
 from images.build.errors import BuildError, StepFailed
+from kernel import trace
 from kernel.errors import PyctrError
 from kernel.paths import open_real
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from images.build.site import Site
     from images.build.state import State
     from images.dockerfile.parser import Instruction
+
+_performed = trace.point("images.build.stage.performed")
 
 
 def titles(work: Work, total: int) -> list[str]:
@@ -170,7 +173,9 @@ class Stage:
             return *made, False
         with here.runner.workspace() as folder:
             step.perform(folder)
-            return *here.keep(folder, step.key, one.shown), False
+            _performed()
+            key = step.key if step.unchanged() else here.key("files that changed", folder)
+            return *here.keep(folder, key, one.shown), False
 
     def _add(self, after: State, one: Instruction, layer: Layer | None, created: float) -> None:
         """The state after a step, its history, and a word about volumes."""

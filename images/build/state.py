@@ -82,7 +82,20 @@ def of_image(config: ImageConfig, layers: list[Layer]) -> State:
         if isinstance(entry, dict)
     )
     created = next((e["created"] for e in reversed(history) if e.get("created")), config.created)
-    return State(dict(raw.get("config") or {}), top, tuple(layers), history, {}, created)
+    own = dict(raw.get("config") or {})
+    own |= {key: list(words) for key, words in _lists(config).items() if own.get(key)}
+    return State(own, top, tuple(layers), history, {}, created)
+
+
+def _lists(config: ImageConfig) -> dict[str, tuple[str, ...]]:
+    """Fields that very old images hold as one word."""
+    return {"Env": config.env, "Cmd": config.cmd, "Entrypoint": config.entrypoint}
+
+
+def triggers(config: ImageConfig) -> list[str]:
+    """The ONBUILD triggers of an image."""
+    found = (config.raw.get("config") or {}).get("OnBuild")
+    return [text for text in found if isinstance(text, str)] if isinstance(found, list) else []
 
 
 def _is_sane(key: str, value: Any) -> bool:

@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from tests.conftest import PROJECT
+from tests.interleave import Held
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -492,6 +493,48 @@ def test_what_is_cached_needs_no_mount_and_no_process(
     assert build.image(dockerfile) == image
 
 
+def test_files_that_change_while_they_are_copied_are_not_taken_for_others(build: Builder) -> None:
+    build.file("a", "old")
+    build.file("Dockerfile", "FROM base\nCOPY a /a\nRUN --mount=target=/c cat /c/a > /b\n")
+    build.pyctr("create", "base")
+    args = ("build", "-q", "-t", "x", build.folder)
+    with Held(build.pyctr, "images.build.stage.performed", *args) as held:
+        build.file("a", "new")
+        held.go()
+        held.done()
+    assert build.run("x", "cat", "/a") == "old"
+    build.file("a", "old")
+    build.file("c", "another file, so that RUN sees other files")
+    with Held(build.pyctr, "images.build.stage.performed@2", *args) as held:
+        build.file("a", "new")
+        held.go()
+        held.done()
+    assert build.run("x", "cat", "/b") == "old"
+    for text in ("new", "old"):
+        build.file("a", text)
+        build.pyctr(*args)
+        assert build.run("x", "cat", "/a", "/b") == text * 2
+
+
+def test_what_a_build_uses_is_not_pruned(build: Builder) -> None:
+    build.file("a", "a")
+    mount = "RUN --mount=type=cache,target=/c"
+    first = "FROM base\nRUN echo x > /x\n"
+    build.pyctr("rmi", build.image(first))  # only the cache has its layer now
+    build.file("Dockerfile", f"{first}{mount} echo kept >> /c/f\nCOPY a /\n")
+    build.pyctr("create", "--name", "c", "base")
+    args = ("build", "-q", "-t", "x", build.folder)
+    with Held(build.pyctr, "engine.build_run.started", *args) as held:
+        assert "cachemount" in build.pyctr.out("system", "df", "-v")
+        build.pyctr("system", "prune", "-a", "-f")
+        assert len(os.listdir(f"{build.pyctr.root}/build-mounts")) == 2, "a folder and its lock"
+        held.go()
+        held.done()
+    assert build.run("x", "cat", "/x", "/a") == "x\na"
+    build.pyctr("builder", "prune", "-a", "-f")
+    assert os.listdir(f"{build.pyctr.root}/build-mounts") == []
+
+
 def test_two_builds_at_once_are_both_right(build: Builder) -> None:
     build.file("Dockerfile", "FROM base\nARG N\nRUN echo same > /same\nRUN echo $N > /n\n")
     build.pyctr("create", "--name", "x", "base")
@@ -703,7 +746,8 @@ def test_what_builds_keep_is_counted_and_removed(build: Builder) -> None:
 
 POINTS = (
     "engine.build.workspace_made", "engine.build.workspace_made@2", "engine.build_run.assembled",
-    "engine.build_run.started", "runtime.launch.joined", "runtime.step.Execute.before",
+    "engine.build_run.started", "runtime.launch.joined", "images.build.stage.performed",
+    "runtime.step.Execute.before",
     "images.build.site.changed", "images.build.site.changed@2", "images.build.site.adopted",
     "images.build.cache.recorded", "images.unpacking.written@2", "images.unpacking.renamed@2",
     "images.adding.content_kept", "images.adding.recorded", "engine.erase.files_moved",

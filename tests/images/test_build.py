@@ -187,6 +187,9 @@ def test_hostile_history_of_a_base_is_left_aside() -> None:
     raw = {"config": {}, "history": [{"created": 7, "created_by": ["x"]}, "text", {"created": "t"}]}
     made = state.of_image(ImageConfig(raw, ()), [])
     assert made.created == "t"
+    assert state.triggers(ImageConfig({"config": {"OnBuild": 5}}, ())) == []
+    old = ImageConfig({"config": {"Env": "A=1", "Cmd": "sh"}}, (), ("A=1",), (), ("sh",))
+    assert state.of_image(old, []).env == {"A": "1"}
     assert made.history == ({"created": "", "created_by": ""}, {"created": "t"})
 
 
