@@ -145,10 +145,8 @@ class _Worker:
 
 def _work(here: Site, stage: Stage, said: socket, parent: int) -> None:
     """The worker itself. Never returns."""
-    import signal
-
     try:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it cleans up
+        _clean_up_when_ended()
         process.set_pdeathsig(signals.SIGTERM)
         if os.getppid() != parent:
             return
@@ -168,3 +166,18 @@ def _work(here: Site, stage: Stage, said: socket, parent: int) -> None:
         return
     finally:
         os._exit(0)
+
+
+def _clean_up_when_ended() -> None:
+    """The first signal is an exception; Ctrl-C and the parent may both send one."""
+    import signal
+
+    ends = (signal.SIGINT, signal.SIGTERM)
+
+    def interrupt(_number: int, _frame: object) -> None:
+        for number in ends:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in ends:
+        signal.signal(number, interrupt)

@@ -742,6 +742,17 @@ def test_what_builds_keep_is_counted_and_removed(build: Builder) -> None:
     assert os.listdir(f"{build.pyctr.root}/build-mounts") == []
 
 
+def test_a_store_from_before_there_were_builds_is_upgraded(build: Builder) -> None:
+    import sqlite3
+
+    build.pyctr("create", "--name", "c", "base")
+    db = sqlite3.connect(f"{build.pyctr.root}/state.db")
+    db.executescript("DROP TABLE build_cache; PRAGMA user_version = 3;")
+    db.close()
+    assert build.run(build.image("FROM base\nRUN echo x > /x\n"), "cat", "/x") == "x"
+    assert build.pyctr.out("ps", "-a", "--format", "{{.Names}}") == "c"
+
+
 # -- crashes -------------------------------------------------------------------------------
 
 POINTS = (
@@ -846,6 +857,28 @@ def test_an_interrupted_build_ends_its_command_and_leaves_nothing(build: Builder
         assert running.wait(timeout=60) in (130, -signal.SIGTERM)
         build.pyctr("ps", "-a")
         assert os.listdir(f"{build.pyctr.root}/containers") == []
+
+
+def test_ctrl_c_ends_all_stages_which_clean_up(build: Builder) -> None:
+    """The terminal signals the whole process group, and the build its workers once more."""
+    script = "RUN echo begins; sleep 1000\n"
+    build.file(
+        "Dockerfile",
+        f"FROM base AS a\n{script}FROM base AS b\n{script}FROM a\nCOPY --from=b / /b\n",
+    )
+    running = subprocess.Popen(
+        build.pyctr.argv("build", build.folder),
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert running.stderr is not None
+    begun = 0
+    while begun < 2:
+        begun += running.stderr.readline().rstrip().endswith(" begins")
+        assert running.poll() is None
+    os.killpg(running.pid, signal.SIGINT)
+    running.stderr.read()
+    assert running.wait(timeout=60) == 130
+    assert os.listdir(f"{build.pyctr.root}/containers") == []
 
 
 # -- the example ---------------------------------------------------------------------------
