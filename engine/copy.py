@@ -148,7 +148,7 @@ def into_archive(
             size = unpacking.unpack(plain, writer)
             while plain.read(_CHUNK):  # or its writer would be told of a broken pipe
                 pass
-        except compression.damaged() as error:
+        except compression.Damaged as error:
             raise CopyError("the archive is damaged", str(error)) from None
     events.of_container(home, container, "copy")
     return Copied(size)

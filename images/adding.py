@@ -3,7 +3,7 @@
 ::
 
     with store.adding() as adding:
-        digest = adding.keep(stream)                    # or fetch(), whose digest is known
+        digest = adding.keep(stream, layer=True)        # or fetch(), whose digest is known
         layers = adding.layers([Job(path, diff_id)])    # unpacked, synced, named
         image = adding.image(config, layers, names)     # one transaction
 
@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import os
 
-from images.blobs import Blobs
+from images.blobs import Blobs, pour
 from images.config import encode, parse
 from images.errors import ImageError
-from images.unpacking import Job
+from images.unpacking import AT_ONCE, Job
 from kernel import trace, tree
 from kernel.record import Record
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from images.references import Reference
     from images.store import Store
+    from images.unpacking import Begun
     from kernel.locks import Held
 
 _content_kept = trace.point("images.adding.content_kept")
@@ -53,6 +54,7 @@ class Adding:
         self._held: list[Held] = []
         self._kept: set[str] = set()
         self._unpacked: set[str] = set()
+        self._begun: dict[str, Begun] = {}
         os.makedirs(store.blobs.folder, mode=0o700, exist_ok=True)
         os.makedirs(store.unpacked.folder, mode=0o711, exist_ok=True)
 
@@ -60,6 +62,8 @@ class Adding:
         return self
 
     def __exit__(self, *_exc: object) -> None:
+        for begun in self._begun.values():
+            begun.drop()
         for held in self._held:
             held.release()
         self._store.free(self._unpacked, self._kept)
@@ -70,18 +74,30 @@ class Adding:
         """The content store."""
         return self._store.blobs
 
-    def keep(self, stream: IO[bytes]) -> str:
-        """Content whose digest is known in the end; returns it."""
-        digest, held = self.blobs.keep(stream)
-        self._held.append(held)
-        self._kept.add(digest)
-        return digest
+    def keep(self, stream: IO[bytes], *, layer: bool = False) -> str:
+        """Content whose digest is known in the end; returns it. See :meth:`make`."""
+        return self.make(lambda out: pour(stream, out), layer=layer)
 
-    def make(self, fill: Callable[[IO[bytes]], object]) -> str:
-        """Content that ``fill`` writes into the stream that it gets; returns its digest."""
-        digest, held = self.blobs.make(fill)
+    def make(self, fill: Callable[[IO[bytes]], object], *, layer: bool = False) -> str:
+        """Content that ``fill`` writes into the stream that it gets; returns its digest.
+
+        A ``layer`` is unpacked while it is written, if a processor is free for it.
+        """
+        begun = self._store.unpacked.begin() if layer and len(self._begun) < AT_ONCE else None
+        try:
+            digest, held = self.blobs.make(fill, begun)
+        except BaseException:
+            if begun is not None:
+                begun.drop()
+            raise
         self._held.append(held)
         self._kept.add(digest)
+        if begun is not None:
+            path = self.blobs.path(digest)
+            if path in self._begun:
+                begun.drop()
+            else:
+                self._begun[path] = begun
         return digest
 
     def put(self, content: bytes) -> str:
@@ -89,6 +105,11 @@ class Adding:
         import io
 
         return self.keep(io.BytesIO(content))
+
+    def known(self, diff_id: str) -> str:
+        """The digest of the archive of a layer that an image has; it stays. "" if there is none."""
+        digest = self._store.archive_of(diff_id)
+        return digest if digest and self.has(digest) else ""
 
     def has(self, digest: str) -> bool:
         """Whether content is there; if so, it stays."""
@@ -116,7 +137,7 @@ class Adding:
         """
         jobs = [Job(self.blobs.path(digest), diff_id) for digest, diff_id in wanted]
         made = self._store.unpacked.unpack(
-            jobs, self._held.append, lambda job: told(os.path.basename(job.blob))
+            jobs, self._held.append, lambda job: told(os.path.basename(job.blob)), self._begun
         )
         self._unpacked |= {one.diff_id for one in made}
         return [

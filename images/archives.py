@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import json
 import os
-import posixpath
 
-from images import clock, compression, config, instructions, manifests, platforms, references
+from images import clock, config, instructions, manifests, platforms, references
 from images.errors import ImageError
+from images.members import Members
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import tarfile
     from collections.abc import Iterable
     from typing import IO, Any
 
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
     from images.references import Reference
     from images.store import Store
 
-_JSON_MAX = 4 << 20
-_SMALL = 64 << 10  # bytes of a file that is kept in memory
-_MEMBERS_MAX = 4000
 _NAME_ANNOTATIONS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 
 
@@ -45,7 +41,7 @@ def import_root(
     """
     wanted = instructions.apply({}, changes)
     with store.adding() as adding:
-        layers = adding.layers([(adding.keep(stream), "")])
+        layers = adding.layers([(adding.keep(stream, layer=True), "")])
         raw = config.new([layers[0].diff_id], clock.now(), wanted, message or "imported")
         if platform:
             meant = platforms.parse(platform)
@@ -55,88 +51,16 @@ def import_root(
 
 
 def load(store: Store, stream: IO[bytes], platform: str = "") -> list[tuple[str, list[Reference]]]:
-    """Adds all images of an archive; returns (id, names) of each.
+    """Adds all images of an archive, which may be a pipe; returns (id, names) of each.
 
     Of an index that is the image for ``platform``, for this machine if "". ImageError if what is
     there is for another platform than the one that was named.
-
-    The archive is read once, from front to back, so that it may be a pipe: what is large goes
-    under its digest at once, and the manifests say in the end what it was.
     """
     with store.adding() as adding:
-        try:
-            members = _Members(adding, compression.opened(stream))
-        except compression.damaged() as error:
-            raise ImageError("the image archive is damaged", str(error)) from None
-        return _load_all(adding, members, platform)
+        return _load_all(adding, Members(adding, stream), platform)
 
 
-class _Members:
-    """The files of an archive by name: small ones in memory, others as blobs."""
-
-    def __init__(self, adding: Adding, plain: IO[bytes]) -> None:
-        import tarfile
-
-        self._adding = adding
-        self._small: dict[str, bytes] = {}
-        self._digests: dict[str, str] = {}
-        self._links: dict[str, str] = {}
-        try:
-            with tarfile.open(fileobj=plain, mode="r|") as archive:
-                for entry in archive:
-                    self._take(archive, entry)
-        except tarfile.TarError as error:
-            raise ImageError("the image archive is damaged", str(error)) from None
-
-    def _take(self, archive: tarfile.TarFile, entry: tarfile.TarInfo) -> None:
-        name = posixpath.normpath(entry.name)
-        if len(self._small) + len(self._digests) + len(self._links) > _MEMBERS_MAX:
-            raise ImageError("the image archive is refused", f"more than {_MEMBERS_MAX} files")
-        if entry.issym() or entry.islnk():  # older archives hold a layer once and link to it
-            base = posixpath.dirname(name) if entry.issym() else ""
-            self._links[name] = posixpath.normpath(posixpath.join(base, entry.linkname))
-            return
-        source = archive.extractfile(entry) if entry.isreg() else None
-        if source is None:
-            return
-        if entry.size <= _SMALL:
-            self._small[name] = source.read()
-        else:
-            self._digests[name] = self._adding.keep(source)
-
-    def _resolved(self, name: str) -> str:
-        name = posixpath.normpath(name)
-        return self._links.get(name, name)
-
-    def __contains__(self, name: str) -> bool:
-        name = self._resolved(name)
-        return name in self._small or name in self._digests
-
-    def digest(self, name: str) -> str:
-        """The digest under which a file is kept."""
-        name = self._resolved(name)
-        if name in self._small:
-            return self._adding.put(self._small[name])
-        if name in self._digests:
-            return self._digests[name]
-        raise ImageError("the image archive is damaged", f"{name} is not in it")
-
-    def read(self, name: str) -> bytes:
-        """The content of a file that is JSON."""
-        name = self._resolved(name)
-        if name in self._small:
-            return self._small[name]
-        digest = self.digest(name)
-        if self._adding.blobs.size(digest) > _JSON_MAX:
-            raise ImageError(
-                "the image archive is refused", f"{name} is larger than {_JSON_MAX} bytes"
-            )
-        return self._adding.blobs.read(digest)
-
-
-def _load_all(
-    adding: Adding, members: _Members, platform: str
-) -> list[tuple[str, list[Reference]]]:
+def _load_all(adding: Adding, members: Members, platform: str) -> list[tuple[str, list[Reference]]]:
     if "manifest.json" in members:
         entries = _list(_json(members, "manifest.json"), "manifest.json")
         return [_load_docker(adding, members, entry, platform) for entry in entries]
@@ -154,18 +78,18 @@ def _load_all(
 
 
 def _load_docker(
-    adding: Adding, members: _Members, entry: Any, platform: str
+    adding: Adding, members: Members, entry: Any, platform: str
 ) -> tuple[str, list[Reference]]:
     entry = _dict(entry, "manifest.json")
     names = [references.parse(str(name)) for name in entry.get("RepoTags") or []]
     content = members.read(str(entry.get("Config")))
     _require(content, platform)
-    layers = [members.digest(str(name)) for name in _list(entry.get("Layers"), "Layers")]
-    return _add(adding, content, layers, names), names
+    layers = [(str(name), "") for name in _list(entry.get("Layers"), "Layers")]
+    return _add(adding, members, content, layers, names), names
 
 
 def _load_oci(
-    adding: Adding, members: _Members, entry: Any, platform: str
+    adding: Adding, members: Members, entry: Any, platform: str
 ) -> tuple[str, list[Reference]]:
     entry = _dict(entry, "index.json")
     annotations = _dict(entry.get("annotations") or {}, "annotations")
@@ -174,24 +98,34 @@ def _load_oci(
     manifest = _for_platform(members, _verified(members, entry), platform)
     content = _blob(members, manifest.get("config"))
     _require(content, platform)
-    layers = []
-    for descriptor in _list(manifest.get("layers"), "layers"):
-        name = _member(descriptor)
-        layers.append(members.digest(name))
-        if layers[-1] != name.rpartition("/")[2]:
-            raise ImageError("the image archive is damaged", f"{name} does not have its digest")
-    return _add(adding, content, layers, names), names
+    layers = [_member(descriptor) for descriptor in _list(manifest.get("layers"), "layers")]
+    wanted = [(name, name.rpartition("/")[2]) for name in layers]
+    return _add(adding, members, content, wanted, names), names
 
 
-def _add(adding: Adding, content: bytes, digests: list[str], names: list[Reference]) -> str:
+def _add(
+    adding: Adding,
+    members: Members,
+    content: bytes,
+    wanted: list[tuple[str, str]],
+    names: list[Reference],
+) -> str:
+    """Layers are (name in the archive, digest that it must have or "")."""
     parsed = config.parse(content)
-    if len(parsed.diff_ids) != len(digests):
+    if len(parsed.diff_ids) != len(wanted):
         raise ImageError(
             "the image archive is damaged",
-            f"{len(digests)} layers for {len(parsed.diff_ids)} diff ids",
+            f"{len(wanted)} layers for {len(parsed.diff_ids)} diff ids",
         )
-    layers = adding.layers(list(zip(digests, parsed.diff_ids, strict=True)))
-    return adding.image(content, layers, names, "load")
+    kept = []
+    for (name, promised), diff_id in zip(wanted, parsed.diff_ids, strict=True):
+        digest = adding.known(diff_id)
+        if not digest:
+            digest = members.digest(name)
+            if promised not in ("", digest):
+                raise ImageError("the image archive is damaged", f"{name} does not have its digest")
+        kept.append((digest, diff_id))
+    return adding.image(content, adding.layers(kept), names, "load")
 
 
 def _names(written: str) -> list[Reference]:
@@ -207,7 +141,7 @@ def _require(content: bytes, platform: str) -> None:
         platforms.require(config.parse(content), platform)
 
 
-def _for_platform(members: _Members, manifest: dict[str, Any], platform: str) -> dict[str, Any]:
+def _for_platform(members: Members, manifest: dict[str, Any], platform: str) -> dict[str, Any]:
     """The manifest itself, or the one of an index that fits a platform."""
     if "manifests" not in manifest:
         return manifest
@@ -217,14 +151,14 @@ def _for_platform(members: _Members, manifest: dict[str, Any], platform: str) ->
     return _verified(members, manifests.described(found))
 
 
-def _verified(members: _Members, descriptor: Any) -> dict[str, Any]:
+def _verified(members: Members, descriptor: Any) -> dict[str, Any]:
     try:
         return _dict(json.loads(_blob(members, descriptor)), "manifest")
     except (ValueError, RecursionError) as error:
         raise ImageError("the image archive is damaged", f"manifest: {error}") from None
 
 
-def _blob(members: _Members, descriptor: Any) -> bytes:
+def _blob(members: Members, descriptor: Any) -> bytes:
     """Small content by its descriptor, its digest checked."""
     import hashlib
 
@@ -242,7 +176,7 @@ def _member(descriptor: Any) -> str:
     return f"blobs/sha256/{digest.removeprefix('sha256:')}"
 
 
-def _json(members: _Members, name: str) -> Any:
+def _json(members: Members, name: str) -> Any:
     try:
         return json.loads(members.read(name))
     except (ValueError, RecursionError) as error:

@@ -24,7 +24,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import hashlib
     from collections.abc import Callable
-    from typing import IO
+    from typing import IO, Protocol
+
+    class Watcher(Protocol):
+        """Somebody who reads a file while it is written."""
+
+        def start(self, path: str) -> None: ...
+        def grew(self) -> None: ...
+        def complete(self) -> None: ...
+
 
 _CHUNK = 1 << 20
 
@@ -60,10 +68,15 @@ class Blobs:
 
     def keep(self, stream: IO[bytes]) -> tuple[str, Held]:
         """Keeps a stream whose digest nobody has promised; returns it."""
-        return self.make(lambda out: _pour(stream, out))
+        return self.make(lambda out: pour(stream, out))
 
-    def make(self, fill: Callable[[IO[bytes]], object]) -> tuple[str, Held]:
-        """Keeps what ``fill`` writes into the stream that it gets; returns its digest."""
+    def make(
+        self, fill: Callable[[IO[bytes]], object], watcher: Watcher | None = None
+    ) -> tuple[str, Held]:
+        """Keeps what ``fill`` writes into the stream that it gets; returns its digest.
+
+        ``watcher`` is told of the file while it grows.
+        """
         import hashlib
 
         temporary = f"{self.folder}/.new-{os.getpid()}-{os.urandom(4).hex()}"
@@ -71,7 +84,11 @@ class Blobs:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             with hold(temporary, exclusive=True) as own:  # so that nobody takes it for a leftover
-                fill(_Hashing(fd, seen))  # type: ignore[arg-type]
+                if watcher is not None:
+                    watcher.start(temporary)
+                fill(_Hashing(fd, seen, watcher))  # type: ignore[arg-type]
+                if watcher is not None:
+                    watcher.complete()
                 os.fsync(fd)
                 return seen.hexdigest(), self._named(own, temporary, seen.hexdigest())
         finally:
@@ -162,18 +179,21 @@ class Blobs:
 class _Hashing:
     """A writer on a descriptor that tells a digest what goes through it."""
 
-    def __init__(self, fd: int, seen: hashlib._Hash) -> None:
-        self._fd, self._seen = fd, seen
+    def __init__(self, fd: int, seen: hashlib._Hash, watcher: Watcher | None = None) -> None:
+        self._fd, self._seen, self._watcher = fd, seen, watcher
 
     def write(self, chunk: bytes) -> int:
         self._seen.update(chunk)
         view = memoryview(chunk)
         while view:
             view = view[os.write(self._fd, view) :]
+        if self._watcher is not None:
+            self._watcher.grew()
         return len(chunk)
 
 
-def _pour(stream: IO[bytes], out: IO[bytes]) -> None:
+def pour(stream: IO[bytes], out: IO[bytes]) -> None:
+    """Writes all of a stream."""
     while chunk := stream.read(_CHUNK):
         out.write(chunk)
 

@@ -62,7 +62,7 @@ def _pack(adding: Adding, upper: str) -> Layer:
     """The layer archive goes the way of every other archive: the container keeps its layer."""
     fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        digest = adding.make(lambda out: layers.pack(fd, out, clock.epoch()))
+        digest = adding.make(lambda out: layers.pack(fd, out, clock.epoch()), layer=True)
     finally:
         os.close(fd)
     return adding.layers([(digest, "")])[0]

@@ -5,7 +5,8 @@
 
 Whoever unpacks a layer holds an exclusive flock(2) on its ``.new-`` folder, and a second one
 waits and takes the result; whoever uses it holds a shared one (see images.blobs). Several layers
-of an image are unpacked at once, each by a child: unpacking is half Python, half kernel.
+of an image are unpacked at once, each by a child (images.unpackers), and one of an archive that
+arrives just now while it arrives.
 """
 
 from __future__ import annotations
@@ -14,30 +15,34 @@ import os
 
 from images.errors import ImageError
 from kernel import paths, trace, tree
-from kernel.errors import PyctrError
 from kernel.locks import Held, hold
 from kernel.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import IO
+    from collections.abc import Callable, Mapping
 
-_CHUNK = 1 << 20
+    from images.unpackers import Child
+
+AT_ONCE = os.cpu_count() or 1
 
 _written = trace.point("images.unpacking.written")
 _renamed = trace.point("images.unpacking.renamed")
 
 
 class Unpacked(Record):
-    """A layer that is there: ``diff_id`` of the plain archive, ``size`` of its files in bytes."""
+    """A layer that is there: ``diff_id`` of the plain archive, ``size`` of its files in bytes.
+
+    ``diff_id`` is "" where the archive is not compressed: it is the archive's own digest then.
+    """
 
     diff_id: str
     size: int
 
 
 class Job(Record):
-    """One layer to unpack: the archive's digest, and the diff id that it must have ("" any)."""
+    """One layer to unpack: the archive's path, whose last part is its digest, and the diff id that
+    it must have ("" any)."""
 
     blob: str
     diff_id: str = ""
@@ -76,6 +81,43 @@ class _Staged(_Made):
         for own in os.listdir(self.held.fd):
             tree.remove_tree(own, dir_fd=self.held.fd)
 
+    def drop(self) -> None:
+        """Removes it, unless it has got its name."""
+        if self.held.fd >= 0:
+            tree.remove_tree(self.path)
+            self.held.release()
+
+
+class Begun:
+    """A layer that is unpacked while its archive arrives.
+
+    Whoever writes the archive calls :meth:`start` with its path when the file is there,
+    :meth:`grew` when it has more, and :meth:`complete`.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.place = _Staged(folder, f"any-{os.urandom(8).hex()}")
+        self.child: Child | None = None
+
+    def start(self, path: str) -> None:
+        from images.unpackers import Child
+
+        self.child = Child(path, self.place.path, growing=True)
+
+    def grew(self) -> None:
+        if self.child is not None:
+            self.child.grew()
+
+    def complete(self) -> None:
+        if self.child is not None:
+            self.child.complete()
+
+    def drop(self) -> None:
+        """Ends it; nothing of it is left."""
+        if self.child is not None:
+            self.child.abandon()
+        self.place.drop()
+
 
 class Layers:
     """The unpacked layers below one folder."""
@@ -94,21 +136,34 @@ class Layers:
         except FileNotFoundError:
             return None
 
+    def begin(self) -> Begun:
+        """A layer whose archive is only going to be written."""
+        return Begun(self.folder)
+
     def unpack(
-        self, jobs: list[Job], keep: Callable[[Held], object], told: Callable[[Job], None]
+        self,
+        jobs: list[Job],
+        keep: Callable[[Held], object],
+        told: Callable[[Job], None],
+        begun: Mapping[str, Begun] | None = None,
     ) -> list[Unpacked]:
         """Unpacks what is not there yet; ``keep`` gets a lock on each layer.
 
-        ``told`` is called when a job is done. ImageError if an archive is damaged, refused, or
-        has another diff id than it should; nothing of that layer is left then.
+        ``begun`` are those that arrived just now, by the path of their archive. ``told`` is called
+        when a job is done. ImageError if an archive is damaged, refused, or has another diff id
+        than it should; nothing of that layer is left then.
         """
         results: dict[Job, Unpacked] = {}
         staged: dict[Job, _Staged] = {}
+        children: dict[Job, Child] = {}
         try:
             for job in sorted(set(jobs), key=lambda job: job.diff_id):  # one order: no deadlock
                 held = self.hold(job.diff_id) if job.diff_id else None
                 place = None
-                if held is None:
+                early = begun.get(job.blob) if begun else None
+                if held is None and early is not None and early.child is not None:
+                    children[job], place = early.child, early.place
+                elif held is None:
                     place = _Staged(self.folder, job.diff_id or f"any-{os.urandom(8).hex()}")
                     held = self.hold(job.diff_id) if job.diff_id else None
                 if held is not None:
@@ -116,11 +171,14 @@ class Layers:
                     results[job] = Unpacked(job.diff_id, -1)
                     told(job)
                     if place is not None:
-                        os.rmdir(place.path)
-                        place.held.release()
+                        place.drop()
                 elif place is not None:
                     staged[job] = place
-            made = _in_children([(job, staged[job].path) for job in staged], told)
+            rest = [(job, place.path) for job, place in staged.items() if job not in children]
+            made = _in_children(rest, told)
+            for job, child in children.items():
+                made[job] = _checked(job, child.result())
+                told(job)
             _sync(self.folder)
             _written()
             for job, unpacked in made.items():
@@ -129,10 +187,10 @@ class Layers:
             tree.fsync_path(self.folder)
             _renamed()
         finally:
-            for place in staged.values():
-                if place.held.fd >= 0:
-                    tree.remove_tree(place.path)
-                place.held.release()
+            for job, place in staged.items():
+                if job in children:
+                    children[job].abandon()
+                place.drop()
         return [results[job] for job in jobs]
 
     def adopt(self, folder: str, diff_id: str) -> Held:
@@ -180,121 +238,33 @@ def _sync(folder: str) -> None:
         os.close(fd)
 
 
-# -- children ------------------------------------------------------------------------------
-
-
 def _in_children(jobs: list[tuple[Job, str]], told: Callable[[Job], None]) -> dict[Job, Unpacked]:
     """Unpacks each job into its folder, as many at once as there are processors."""
-    if len(jobs) == 1:
-        job, folder = jobs[0]
-        made = {job: _checked(job, unpack_one(job.blob, folder))}
-        told(job)
-        return made
-    waiting, running = list(jobs), dict[int, Job]()
-    answers: dict[int, int] = {}
+    from images.unpackers import Child
+
+    waiting, running = list(jobs), dict[Job, Child]()
     results: dict[Job, Unpacked] = {}
-    failure: PyctrError | None = None
-    while waiting or running:
-        while waiting and len(running) < (os.cpu_count() or 1) and failure is None:
-            job, folder = waiting.pop(0)
-            pid, answer = _start(job, folder)
-            running[pid], answers[pid] = job, answer
-        if failure is not None:
-            waiting.clear()
-        if not running:
-            break
-        pid, _ = os.waitpid(next(iter(running)), 0)
-        job = running.pop(pid)
-        try:
-            results[job] = _checked(job, _answer(answers.pop(pid)))
+    try:
+        while waiting or running:
+            while waiting and len(running) < AT_ONCE:
+                job, folder = waiting.pop(0)
+                running[job] = Child(job.blob, folder)
+            job = next(iter(running))
+            results[job] = _checked(job, running.pop(job).result())
             told(job)
-        except PyctrError as error:
-            failure = failure or error
-    if failure is not None:
-        raise failure
+    finally:
+        for child in running.values():
+            child.abandon()
     return results
 
 
-def _start(job: Job, folder: str) -> tuple[int, int]:
-    """A child that unpacks one layer and says so in one line of JSON."""
-    import json
-
-    answer, said = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            try:
-                made = unpack_one(job.blob, folder)
-                line = {"diff_id": made.diff_id, "size": made.size}
-            except PyctrError as error:
-                line = {"what": error.what, "why": error.why, "hint": error.hint}
-            except OSError as error:
-                line = {"what": "a layer cannot be unpacked", "why": str(error), "hint": ""}
-            os.write(said, json.dumps(line)[:4000].encode())
-        finally:
-            os._exit(0)
-    os.close(said)
-    return pid, answer
-
-
-def _answer(fd: int) -> Unpacked:
-    import json
-
-    try:
-        line = json.loads(os.read(fd, 4096) or b"{}")
-    except ValueError:
-        line = {}
-    finally:
-        os.close(fd)
-    if "diff_id" in line:
-        return Unpacked(line["diff_id"], line["size"])
-    raise ImageError(
-        line.get("what", "a layer cannot be unpacked"),
-        line.get("why", "the process that did it was killed"),
-        line.get("hint", ""),
-    )
-
-
 def _checked(job: Job, made: Unpacked) -> Unpacked:
-    if job.diff_id and made.diff_id != job.diff_id:
+    """What was made, with its diff id, which must be the one that was promised."""
+    diff_id = made.diff_id or os.path.basename(job.blob)
+    if job.diff_id and diff_id != job.diff_id:
         raise ImageError(
             "a layer is not what the image's configuration says",
-            f"its diff id is sha256:{made.diff_id}, not sha256:{job.diff_id}",
+            f"its diff id is sha256:{diff_id}, not sha256:{job.diff_id}",
             "the archive is damaged: fetch it again",
         )
-    return made
-
-
-def unpack_one(blob: str, folder: str) -> Unpacked:
-    """Unpacks the archive at a path into an empty folder."""
-    from images import compression
-    from overlay import layers
-
-    with open(blob, "rb") as file:
-        plain = compression.opened(file)
-        hashing = _Hashing(plain)
-        try:
-            size = layers.unpack(hashing, folder)  # type: ignore[arg-type]
-            while hashing.read(_CHUNK):  # padding after the end of the archive counts as well
-                pass
-        except compression.damaged() as error:
-            raise ImageError("the layer archive is damaged", str(error)) from None
-    return Unpacked(hashing.hexdigest(), size)
-
-
-class _Hashing:
-    """A reader that knows the sha256 of what went through it."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        import hashlib
-
-        self._stream = stream
-        self._seen = hashlib.sha256()
-
-    def read(self, size: int = -1) -> bytes:
-        chunk = self._stream.read(size)
-        self._seen.update(chunk)
-        return chunk
-
-    def hexdigest(self) -> str:
-        return self._seen.hexdigest()
+    return Unpacked(diff_id, made.size)

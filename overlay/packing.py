@@ -15,7 +15,8 @@ import os
 import stat
 
 from kernel.walk import reopen, walk
-from overlay.unpacking import XATTR, kept_xattr
+from overlay.tar import XATTR
+from overlay.unpacking import kept_xattr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,16 +14,14 @@ from overlay.unpacking import Writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import tarfile
+    from overlay.tar import Entry, Reader
 
 
 class Replacing(Writer):
     """A writer that makes way for every entry."""
 
-    def _add(
-        self, at: int, own: str, name: str, entry: tarfile.TarInfo, archive: tarfile.TarFile
-    ) -> None:
-        if entry.isdir() and is_folder(at, own):
+    def _add(self, at: int, own: str, name: str, entry: Entry, archive: Reader) -> None:
+        if entry.kind == stat.S_IFDIR and is_folder(at, own):
             fd = os.open(own, os.O_PATH | os.O_NOFOLLOW, dir_fd=at)
             try:
                 self._old_folder(name, fd, entry)
@@ -35,7 +33,7 @@ class Replacing(Writer):
         if before is not None:
             self._replaced(at, own, entry, before)
 
-    def _replaced(self, at: int, own: str, entry: tarfile.TarInfo, before: os.stat_result) -> None:
+    def _replaced(self, at: int, own: str, entry: Entry, before: os.stat_result) -> None:
         """Called when an entry has taken the place of something."""
 
 

@@ -1,9 +1,9 @@
 """Unpacking a tar stream below a folder, by our own hand.
 
-An archive is hostile, and so may be whoever else uses the folder. Only headers are parsed by
-:mod:`tarfile`; every entry is written by this module, on descriptors: names are cleaned, ``..`` is
-refused, a parent is resolved with openat2(RESOLVE_IN_ROOT), and nothing is ever opened through a
-link at its own name. Ownership is numeric. What an archive of an image's layer means besides is
+An archive is hostile, and so may be whoever else uses the folder. :mod:`overlay.tar` reads it,
+and every entry is written by this module, on descriptors: names are cleaned, ``..`` is refused, a
+parent is resolved with openat2(RESOLVE_IN_ROOT), and nothing is ever opened through a link at its
+own name. Ownership is numeric. What an archive of an image's layer means besides is
 the business of :mod:`overlay.layers`.
 
 Source: pax(1); tar(5); SECURITY, "layer archives".
@@ -25,20 +25,36 @@ from kernel.paths import (
 )
 from kernel.record import Record
 from kernel.walk import reopen
+from overlay import tar
 from overlay.errors import OverlayError
+from overlay.tarfields import TarError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import tarfile
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import IO
 
-XATTR = "SCHILY.xattr."  # how pax headers name extended attributes
+    from overlay.tar import Entry, Reader
 
-_CHUNK = 1 << 16
-_ZEROES = bytes(_CHUNK)
-_HEADER_MAX = 1 << 20  # of one extended header: names and attributes are far smaller
-_BUFFER = 1 << 18
+_HOLE = 1 << 16  # zeroes of this size become a hole
+_ZEROES = bytes(_HOLE)
+
+# What an archive asks for, and not the disk, is to blame for.
+_ITS_FAULT = (
+    errno.EEXIST,
+    errno.EFBIG,
+    errno.EINVAL,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.EMLINK,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.ENXIO,
+    errno.EOVERFLOW,
+    errno.ERANGE,
+    errno.E2BIG,
+)
 
 
 class Limits(Record):
@@ -54,44 +70,26 @@ UNLIMITED = Limits(1 << 62, 1 << 62)
 def unpack(stream: IO[bytes], writer: Writer) -> int:
     """Gives all entries of an uncompressed tar stream to ``writer``, which it closes.
 
-    Returns the bytes of files. OverlayError if the archive is damaged, escapes, or exceeds the
-    limits; OSError of a system call. What was written before stays.
+    Returns the bytes of files. OverlayError if the archive is damaged, escapes, exceeds the
+    limits, or asks for what no file system has; OSError of a system call that fails otherwise.
+    What was written before stays.
     """
-    import tarfile
-
+    reader = tar.Reader(stream)
     try:
-        with tarfile.open(
-            fileobj=stream, mode="r|", tarinfo=_header_class(), bufsize=_BUFFER
-        ) as archive:
-            for entry in archive:
-                writer.add(entry, archive)
+        for entry in reader:
+            try:
+                writer.add(entry, reader)
+            except OSError as error:
+                if error.errno not in _ITS_FAULT:
+                    raise
+                why = f"entry {entry.name[:200]!r}: {os.strerror(error.errno or 0).lower()}"
+                raise OverlayError(f"{writer.what} is refused", why) from None
         writer.finish()
-    except tarfile.TarError as error:
-        raise OverlayError(f"{writer.what} is damaged", str(error)) from None
+    except TarError as error:
+        raise OverlayError(f"{writer.what} is damaged", error.why) from None
     finally:
         writer.close()
     return writer.size
-
-
-def _header_class() -> type[tarfile.TarInfo]:
-    """A TarInfo that refuses extended headers which would fill the memory."""
-    import tarfile
-
-    class Header(tarfile.TarInfo):
-        def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
-            extended = self.type not in tarfile.SUPPORTED_TYPES or self.type in (
-                tarfile.GNUTYPE_LONGNAME,
-                tarfile.GNUTYPE_LONGLINK,
-                tarfile.XHDTYPE,
-                tarfile.XGLTYPE,
-                tarfile.SOLARIS_XHDTYPE,
-            )
-            if extended and self.size > _HEADER_MAX:
-                raise tarfile.ReadError(f"an extended header of {self.size} bytes")
-            made: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
-            return made
-
-    return Header
 
 
 def clean_name(name: str) -> str:
@@ -128,7 +126,7 @@ class Writer:
         self._limits = limits
         self._told = told or (lambda _size: None)
         self._entries = 0
-        self._times: dict[str, float] = {}
+        self._times: dict[str, int] = {}
         self._parent: tuple[str | None, int] = (None, -1)
         self.size = 0
 
@@ -145,16 +143,16 @@ class Writer:
             except OSError:
                 continue  # a later entry replaced the folder
             try:
-                _set_times(fd, self._times[name])
+                utimens_path(fd, self._times[name], self._times[name])
             finally:
                 os.close(fd)
 
-    def add(self, entry: tarfile.TarInfo, archive: tarfile.TarFile) -> None:
+    def add(self, entry: Entry, archive: Reader) -> None:
         """Writes one entry."""
         self._count(entry)
         name = self._cleaned(entry.name)
         if not name:
-            if entry.isdir():
+            if entry.kind == stat.S_IFDIR:
                 self._old_folder("", self._folder(""), entry)
             return
         parent, _, own = name.rpartition("/")
@@ -169,10 +167,10 @@ class Writer:
     def _refused(self, why: str) -> OverlayError:
         return OverlayError(f"{self.what} is refused", why)
 
-    def _count(self, entry: tarfile.TarInfo) -> None:
+    def _count(self, entry: Entry) -> None:
         self._told(0)
         self._entries += 1
-        self.size += entry.size if entry.isreg() else 0
+        self.size += entry.size if entry.kind == stat.S_IFREG else 0
         if self._entries > self._limits.entries or self.size > self._limits.size:
             raise self._refused(
                 f"more than {self._limits.entries} entries or {self._limits.size} bytes"
@@ -184,8 +182,14 @@ class Writer:
     def _folder(self, path: str) -> int:
         """A descriptor of a folder below the base, made where it is missing."""
         known, fd = self._parent
-        if path == known:
-            return fd
+        if path != known:
+            fd = self._opened(path)
+            self._forget_parent()
+            self._parent = (path, fd)
+        return fd
+
+    def _opened(self, path: str) -> int:
+        """A new descriptor of a folder, in whichever way its path leads there."""
         try:
             found = make_in_root(self._root, self._path(path))
         except FileExistsError:
@@ -193,90 +197,106 @@ class Writer:
         try:
             if is_kernel_filesystem(found):
                 raise self._refused(f"{path!r} is in a file system that the kernel makes up")
-            opened = reopen(found, os.O_RDONLY | os.O_DIRECTORY)
+            return reopen(found, os.O_RDONLY | os.O_DIRECTORY)
         except NotADirectoryError:
             raise self._refused(f"{path!r} is a file and a folder") from None
         finally:
             os.close(found)
-        self._forget_parent()
-        self._parent = (path, opened)
-        return opened
 
     def _forget_parent(self) -> None:
         if self._parent[0] is not None:
             os.close(self._parent[1])
         self._parent = (None, -1)
 
-    def _add(
-        self, at: int, own: str, name: str, entry: tarfile.TarInfo, archive: tarfile.TarFile
-    ) -> None:
-        there = make_way(at, own, _kind(entry, self._refused))
+    def _add(self, at: int, own: str, name: str, entry: Entry, archive: Reader) -> None:
+        there = make_way(at, own, _kind(entry))
         if there < 0:
             self._make(at, own, name, entry, archive)
             return
         try:
-            if entry.isdir():
+            if entry.kind == stat.S_IFDIR:
                 if not is_kernel_filesystem(there):
                     self._old_folder(name, there, entry)
-            elif entry.islnk():
+            elif entry.kind == tar.HARD_LINK:
                 raise OSError(errno.EBUSY, "something is mounted here", name)
             else:  # a file that is a mount point
-                self._write(reopen(there, os.O_WRONLY | os.O_TRUNC), entry, archive)
+                fd = reopen(there, os.O_WRONLY | os.O_TRUNC)
+                try:
+                    self._write(fd, entry, archive)
+                finally:
+                    os.close(fd)
         finally:
             os.close(there)
 
-    def _old_folder(self, name: str, fd: int, entry: tarfile.TarInfo) -> None:
+    def _old_folder(self, name: str, fd: int, entry: Entry) -> None:
         if self._owner is None:
-            self._attributes(fd, entry)
+            self._attributes_of_path(fd, entry)
             self._times[name] = entry.mtime
 
-    def _make(
-        self, at: int, own: str, name: str, entry: tarfile.TarInfo, archive: tarfile.TarFile
-    ) -> None:
+    def _make(self, at: int, own: str, name: str, entry: Entry, archive: Reader) -> None:
         """Writes an entry at a name that is free."""
-        if entry.islnk():
+        if entry.kind == tar.HARD_LINK:
             self._hard_link(at, own, entry)
             return
-        if entry.isdir():
+        if entry.kind == stat.S_IFREG:
+            self._regular(at, own, entry, archive)
+            return
+        if entry.kind == stat.S_IFDIR:
             os.mkdir(own, 0o700, dir_fd=at)
             self._times[name] = entry.mtime
-        elif entry.isreg():
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-            fd = os.open(own, flags, 0o600, dir_fd=at)
-            try:
-                self._write(fd, entry, archive)
-            except BaseException:
-                os.unlink(own, dir_fd=at)  # half a file is worse than none
-                raise
-        elif entry.issym():
-            os.symlink(entry.linkname, own, dir_fd=at)
+        elif entry.kind == stat.S_IFLNK:
+            os.symlink(entry.link, own, dir_fd=at)
         else:
             self._node(at, own, entry)
         made = os.open(own, os.O_PATH | os.O_NOFOLLOW, dir_fd=at)
         try:
-            if stat.S_IFMT(os.fstat(made).st_mode) == _kind(entry, self._refused):
-                self._attributes(made, entry)
+            if stat.S_IFMT(os.fstat(made).st_mode) == entry.kind:
+                self._attributes_of_path(made, entry)
         finally:
             os.close(made)
 
-    def _write(self, fd: int, entry: tarfile.TarInfo, archive: tarfile.TarFile) -> None:
-        """The content of a file, into a descriptor that it closes."""
-        source = archive.extractfile(entry)
+    def _regular(self, at: int, own: str, entry: Entry, archive: Reader) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        fd = os.open(own, flags, 0o600, dir_fd=at)
         try:
-            left = entry.size
-            while source is not None and left:
-                chunk = source.read(min(_CHUNK, left))
-                if not chunk:
-                    raise OverlayError(f"{self.what} is damaged", f"{entry.name!r} is cut off")
-                left -= len(chunk)
-                write_sparse(fd, chunk)
-                self._told(len(chunk))
-            os.ftruncate(fd, entry.size)
+            self._write(fd, entry, archive)
+            self._attributes(fd, entry)
+        except BaseException:
+            os.unlink(own, dir_fd=at)  # half a file is worse than none
+            raise
         finally:
             os.close(fd)
 
-    def _hard_link(self, at: int, own: str, entry: tarfile.TarInfo) -> None:
-        target = self._cleaned(entry.linkname)
+    def _write(self, fd: int, entry: Entry, archive: Reader) -> None:
+        """The content of a file, into an empty one."""
+        source = archive.content()
+        if entry.pieces is None:
+            hole = False
+            for piece in source:
+                hole = write_sparse(fd, piece)
+                self._told(len(piece))
+            if hole:
+                os.ftruncate(fd, entry.size)
+            return
+        rest = b""
+        for offset, length in entry.pieces:
+            os.lseek(fd, offset, os.SEEK_SET)
+            rest = self._piece(fd, source, rest, length)
+        os.ftruncate(fd, entry.size)
+
+    def _piece(self, fd: int, source: Iterator[bytes], rest: bytes, length: int) -> bytes:
+        """A piece of a sparse file; returns what was read beyond it."""
+        while length:
+            rest = rest or next(source)
+            part = rest[:length]
+            write_all(fd, part)
+            self._told(len(part))
+            length -= len(part)
+            rest = rest[len(part) :]
+        return rest
+
+    def _hard_link(self, at: int, own: str, entry: Entry) -> None:
+        target = self._cleaned(entry.link)
         parent, _, base = target.rpartition("/")
         try:
             source = open_in_root(self._root, self._path(parent), os.O_PATH | os.O_DIRECTORY)
@@ -284,72 +304,78 @@ class Writer:
                 os.link(base, own, src_dir_fd=source, dst_dir_fd=at, follow_symlinks=False)
             finally:
                 os.close(source)
+        except FileExistsError:
+            raise
         except OSError as error:
             raise self._refused(
-                f"hard link {entry.name!r} to {entry.linkname!r}: {error.strerror}"
+                f"hard link {entry.name!r} to {entry.link!r}: {error.strerror}"
             ) from None
 
-    def _node(self, at: int, own: str, entry: tarfile.TarInfo) -> None:
-        kind = _kind(entry, self._refused)
-        if kind == stat.S_IFCHR and entry.devmajor == entry.devminor == 0:
+    def _node(self, at: int, own: str, entry: Entry) -> None:
+        if entry.kind == stat.S_IFCHR and entry.device == (0, 0):
             raise self._refused(f"{entry.name!r} is a whiteout in disguise")
-        number = 0 if kind == stat.S_IFIFO else os.makedev(entry.devmajor, entry.devminor)
-        os.mknod(own, kind | 0o600, number, dir_fd=at)
+        number = 0 if entry.kind == stat.S_IFIFO else os.makedev(*entry.device)
+        os.mknod(own, entry.kind | 0o600, number, dir_fd=at)
 
-    def _attributes(self, fd: int, entry: tarfile.TarInfo) -> None:
-        """Owner, then mode (chown clears setuid), then attributes, then times."""
+    def _attributes(self, fd: int, entry: Entry) -> None:
+        """Owner, then mode (chown clears setuid), then attributes, then times; not of a link."""
+        uid, gid = self._owner or (entry.uid, entry.gid)
+        os.fchown(fd, uid, gid)
+        os.fchmod(fd, entry.mode)
+        self._xattrs(fd, entry)
+        os.utime(fd, ns=(entry.mtime, entry.mtime))
+
+    def _attributes_of_path(self, fd: int, entry: Entry) -> None:
+        """The same by an O_PATH descriptor, of whatever it is."""
         uid, gid = self._owner or (entry.uid, entry.gid)
         fchown_path(fd, uid, gid)
-        if not entry.issym():
+        if entry.kind != stat.S_IFLNK:
             path = f"/proc/self/fd/{fd}"
-            os.chmod(path, entry.mode & 0o7777)
-            for key, value in entry.pax_headers.items():
-                if key.startswith(XATTR) and kept_xattr(key[len(XATTR) :]):
-                    self._set_xattr(path, key[len(XATTR) :], value)
-        _set_times(fd, entry.mtime)
+            os.chmod(path, entry.mode)
+            self._xattrs(path, entry)
+        utimens_path(fd, entry.mtime, entry.mtime)
 
-    def _set_xattr(self, path: str, name: str, value: str) -> None:
-        try:
-            os.setxattr(path, name, value.encode("utf-8", "surrogateescape"))
-        except OSError as error:
-            if error.errno != errno.EOPNOTSUPP:
-                raise
+    def _xattrs(self, path: str | int, entry: Entry) -> None:
+        for name, value in entry.xattrs.items():
+            if kept_xattr(name):
+                try:
+                    os.setxattr(path, name, value)
+                except OSError as error:
+                    if error.errno != errno.EOPNOTSUPP:
+                        raise
 
 
-def _kind(entry: tarfile.TarInfo, refused: Callable[[str], OverlayError]) -> int:
+def _kind(entry: Entry) -> int:
     """The S_IF* of what an entry makes; a hard link makes way as a file does."""
-    if entry.isdir():
-        return stat.S_IFDIR
-    if entry.isreg() or entry.islnk():
-        return stat.S_IFREG
-    if entry.issym():
-        return stat.S_IFLNK
-    if entry.isfifo():
-        return stat.S_IFIFO
-    if entry.ischr():
-        return stat.S_IFCHR
-    if entry.isblk():
-        return stat.S_IFBLK
-    raise refused(f"entry {entry.name!r} is of unknown type {entry.type!r}")
+    return entry.kind or stat.S_IFREG
 
 
-def _set_times(fd: int, seconds: float) -> None:
-    whole = int(seconds // 1)  # a float has no room for all digits
-    nanoseconds = whole * 10**9 + int((seconds - whole) * 10**9)
-    utimens_path(fd, nanoseconds, nanoseconds)
+def write_sparse(fd: int, piece: bytes) -> bool:
+    """Writes at the current position, leaving holes for long runs of zeroes.
 
-
-def write_sparse(fd: int, chunk: bytes) -> None:
-    """Writes at the current position, leaving a hole for a chunk of zeroes.
-
-    The caller sets the file's size in the end.
+    Returns whether it ends in one: the caller sets the file's size then.
     """
-    if chunk == (_ZEROES if len(chunk) == _CHUNK else _ZEROES[: len(chunk)]):
-        os.lseek(fd, len(chunk), os.SEEK_CUR)
-        return
-    view = memoryview(chunk)
-    while view:
-        view = view[os.write(fd, view) :]
+    if len(piece) < _HOLE:
+        write_all(fd, piece)
+        return False
+    view, begin, at = memoryview(piece), 0, 0
+    while at + _HOLE <= len(piece):
+        if piece.startswith(_ZEROES, at):
+            write_all(fd, view[begin:at])
+            os.lseek(fd, _HOLE, os.SEEK_CUR)
+            begin = at + _HOLE
+        at += _HOLE
+    write_all(fd, view[begin:])
+    return begin == len(piece)
+
+
+def write_all(fd: int, content: bytes | memoryview) -> None:
+    """write(2) until all is written."""
+    while content:
+        written = os.write(fd, content)
+        if written == len(content):
+            return
+        content = content[written:]
 
 
 def kept_xattr(name: str) -> bool:

@@ -15,58 +15,37 @@ from images import compression
 from images.build.errors import BuildError
 from images.errors import ImageError
 from kernel.walk import reopen
-from overlay import replacing, unpacking
+from overlay import replacing, tar, unpacking
 from overlay.errors import OverlayError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import tarfile
     from typing import IO
 
     from images.build.modes import Mode
+    from overlay.tar import Entry, Reader
 
-_BLOCK = 512
+_BLOCK = tar.BLOCK
 
 
 def begins_one(head: bytes) -> bool:
     """Whether a stream that begins with ``head``, 512 bytes, is to be read as an archive: it is
     compressed, or a tar header is there.
     """
-    return bool(compression.kind_at(head)) or _begins_tar(head)
-
-
-def _begins_tar(head: bytes) -> bool:
-    import tarfile
-
-    try:
-        tarfile.TarInfo.frombuf(head[:_BLOCK], "utf-8", "surrogateescape")
-    except tarfile.HeaderError:
-        return False
-    return True
+    return bool(compression.kind_at(head)) or tar.is_header(head[:_BLOCK])
 
 
 def is_archive(fd: int) -> bool:
-    """Whether a file, by a descriptor that may be O_PATH, is a tar archive, compressed or not.
-
-    BuildError for a file that is compressed in a way that cannot be read here.
-    """
+    """Whether a file, by a descriptor that may be O_PATH, is a tar archive, compressed or not."""
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         return False
     with _opened(fd) as file:
         try:
-            return _begins_tar(opened(file).read(_BLOCK))
-        except compression.damaged():
+            return tar.is_header(compression.opened(file).read(_BLOCK))
+        except (compression.Damaged, ImageError):
             return False
         except OSError:
             return False
-
-
-def opened(stream: IO[bytes]) -> IO[bytes]:
-    """The uncompressed content of a stream, see :func:`images.compression.opened`. BuildError."""
-    try:
-        return compression.opened(stream)
-    except ImageError as error:
-        raise BuildError(error.what, error.why, "compress it with gzip, bzip2 or xz") from None
 
 
 def unpack(
@@ -87,10 +66,10 @@ def unpack(
     writer.what, writer.mode, writer.latest = name, mode, latest
     with _opened(fd) as file:
         try:
-            unpacking.unpack(opened(file), writer)
-        except OverlayError as error:
+            unpacking.unpack(compression.opened(file), writer)
+        except (OverlayError, ImageError) as error:
             raise BuildError(f"cannot unpack {name}", f"{error.what}: {error.why}") from None
-        except compression.damaged() as error:
+        except compression.Damaged as error:
             raise BuildError(f"cannot unpack {name}", f"it is damaged: {error}") from None
 
 
@@ -102,10 +81,10 @@ class _Writer(replacing.Replacing):
     mode: Mode | None = None
     latest: int | None = None
 
-    def add(self, entry: tarfile.TarInfo, archive: tarfile.TarFile) -> None:
-        if self.mode is not None and not entry.issym():
-            kind = stat.S_IFDIR if entry.isdir() else stat.S_IFREG
+    def add(self, entry: Entry, archive: Reader) -> None:
+        if self.mode is not None and entry.kind != stat.S_IFLNK:
+            kind = stat.S_IFDIR if entry.kind == stat.S_IFDIR else stat.S_IFREG
             entry.mode = self.mode(kind | (entry.mode & 0o7777))
         if self.latest is not None:
-            entry.mtime = min(entry.mtime, self.latest / 10**9)
+            entry.mtime = min(entry.mtime, self.latest)
         super().add(entry, archive)

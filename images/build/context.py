@@ -76,20 +76,19 @@ def archive(stream: IO[bytes], folder: str, dockerfile: str = "Dockerfile") -> T
     unsafe or too large; what was unpacked until then stays.
     """
     from images import compression
-    from images.build import archives
     from overlay import unpacking
     from overlay.errors import OverlayError
 
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
-            plain = archives.opened(stream)
+            plain = compression.opened(stream)
             unpacking.unpack(plain, unpacking.Writer(fd, limits=unpacking.Limits()))
             while plain.read(1 << 18):  # or its writer would be told of a broken pipe
                 pass
         except OverlayError as error:
             raise BuildError(f"the build context: {error.what}", error.why, error.hint) from None
-        except compression.damaged() as error:
+        except compression.Damaged as error:
             raise BuildError("cannot read the build context", str(error)) from None
         except OSError as error:
             raise refused("cannot read the build context", error) from None

@@ -571,8 +571,10 @@ def test_a_damaged_archive_is_named(ground: Ground) -> None:
     tree = put(ground, "t.gz", content[:-5000])
     with pytest.raises(BuildError, match=r"cannot unpack t.gz: .*damaged"):
         ground.copy(tree, "t.gz", to="/", unpack=True)
-    with pytest.raises(BuildError, match="zstd"):
-        ground.copy(put(ground, "z", b"\x28\xb5\x2f\xfd...."), "z", to="/", unpack=True)
+    ground.copy(put(ground, "z", b"BZh, a word"), "z", to="/", unpack=True)
+    assert ground.found()["z"].endswith("BZh, a word"), (
+        "what only begins like one is a file as any other"
+    )
 
 
 def test_a_context_may_come_as_an_archive(ground: Ground) -> None:

@@ -57,25 +57,12 @@ def test_base_is_made_on_first_use_and_has_the_same_digest_every_time(images: st
     assert images.resolve("sha256:" + image.id).id == image.id
 
 
-def test_import_reads_plain_and_compressed_archives_alike(images: store.Store) -> None:
-    plain = imported(images, "a", file="text")
-    packed = io.BytesIO(gzip.compress(rootfs(file="text").getvalue()))
-    other = archives.import_root(images, packed, references.parse("b"))
-    assert images.get(plain).config.diff_ids == images.get(other).config.diff_ids
-    assert len([n for n in os.listdir(f"{images.root}/layers") if n[0] != "."]) == 1
-
-
 def test_a_damaged_compressed_archive_leaves_nothing(images: store.Store) -> None:
     packed = gzip.compress(rootfs(file="text" * 1000).getvalue())
     with pytest.raises(ImageError, match="damaged"):
         archives.import_root(images, io.BytesIO(packed[:-20]), None)
     images.sweep(older_than=0)
     assert os.listdir(f"{images.root}/layers") == os.listdir(f"{images.root}/blobs/sha256") == []
-
-
-def test_zstd_is_refused_by_name(images: store.Store) -> None:
-    with pytest.raises(ImageError, match="zstd"):
-        archives.import_root(images, io.BytesIO(b"\x28\xb5\x2f\xfd" + bytes(50)), None)
 
 
 def test_removal_unties_names_first_and_keeps_shared_layers(images: store.Store) -> None:
