@@ -51,7 +51,7 @@ def info(home: Home, version: str) -> dict[str, Any]:
         "CgroupLayout": "unified" if found.pure_v2 else "hybrid" if found.v2 else "legacy",
         "Plugins": {
             "Volume": ["local"],
-            "Network": ["host", "none"],
+            "Network": ["bridge", "host", "null"],
             "Log": list(logopts.DRIVERS),
         },
         "MemoryLimit": "memory" in controllers,
