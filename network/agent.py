@@ -156,6 +156,9 @@ class Agent:
             self._connect(words)
         elif what == "disconnect":
             self._disconnect(words)
+        elif what == "vacate":
+            self._names.vacate()
+            self._refresh()
         elif what == "leave":
             self._leave()
         else:

@@ -10,6 +10,8 @@ descriptor where the answer is a namespace::
     {"do": "connect", "container": ID,           a running container gets one of its endpoints;
      "network": ID, "pid": P, "start_time": T}   the process is known by pid and start time
     {"do": "disconnect", ...}                    the same, and loses it
+    {"do": "vacate"}                             a container wants port 53 of the host's addresses:
+                                                 the server of names goes to another one
     {"do": "refresh"}                            networks have changed: bridges and rules follow
     {"do": "leave"}                              the agent ends, and takes away what nobody uses
 

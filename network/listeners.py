@@ -40,10 +40,16 @@ class Listener:
     """One network's sockets; ``asked`` is called with each message."""
 
     def __init__(
-        self, selector: selectors.BaseSelector, network: Network, index: int, asked: Asked
+        self,
+        selector: selectors.BaseSelector,
+        network: Network,
+        index: int,
+        asked: Asked,
+        port: int = PORT,
     ) -> None:
-        """``index`` is that of the bridge. OSError."""
-        self._network = network
+        """``index`` is that of the bridge; the kernel chooses where ``port`` is 0. OSError."""
+        self.network = network
+        self._port = port
         self._index = index
         self._gateway = network.gateway or network.gateway6
         self._selector = selector
@@ -64,13 +70,11 @@ class Listener:
         family = socket.AF_INET6 if subnets.is_v6(self._gateway) else socket.AF_INET
         made = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
-            made.setsockopt(
-                socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self._network.bridge.encode()
-            )
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self.network.bridge.encode())
             if kind == socket.SOCK_STREAM:  # an agent before us has left connections behind
                 made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                made.bind((self._gateway, PORT))
+                made.bind((self._gateway, self._port))
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     raise
@@ -82,7 +86,7 @@ class Listener:
 
     def is_for(self, network: Network, index: int) -> bool:
         """Whether it answers in a network whose bridge has that index."""
-        return index == self._index and network == self._network
+        return index == self._index and network == self.network
 
     @property
     def redirects(self) -> list[tuple[str, str, str, int]]:
@@ -91,7 +95,7 @@ class Listener:
         for protocol, one in (("udp", self._udp), ("tcp", self._tcp)):
             port = one.getsockname()[1] if one is not None else PORT
             if port != PORT:
-                found.append((self._network.bridge, self._gateway, protocol, port))
+                found.append((self.network.bridge, self._gateway, protocol, port))
         return found
 
     def close(self) -> None:
@@ -108,7 +112,7 @@ class Listener:
                 wire, source = self._udp.recvfrom(packets.LONGEST + 1)
             except OSError:  # nothing more, or what the kernel tells of an answer of before
                 return
-            self._asked(self._network, source[0], source[1], wire, self._reply_to(source), False)
+            self._asked(self.network, source[0], source[1], wire, self._reply_to(source), False)
 
     def _reply_to(self, source: tuple[str, int]) -> Callable[[bytes], None]:
         def reply(answer: bytes) -> None:
@@ -136,7 +140,7 @@ class Listener:
         )
 
     def _said(self, one: _Connection, wire: bytes) -> None:
-        self._asked(self._network, one.source, id(one), wire, one.reply, True)
+        self._asked(self.network, one.source, id(one), wire, one.reply, True)
 
     def patience(self) -> float:
         """Seconds until a connection has been idle for too long; infinity without any."""

@@ -21,7 +21,7 @@ from collections import Counter
 
 import dns.rcode
 
-from network import forward, packets
+from network import forward, listeners, packets
 from network.listeners import Listener
 from network.resolvers import Watched
 from network.zone import addresses
@@ -55,6 +55,7 @@ class Server:
         self._load: Counter[str] = Counter()  # questions under way, by the id of the container
         self._sent: set[tuple[object, ...]] = set()  # the same ones: from where, and what
         self._complaints = 0
+        self._port = listeners.PORT
 
     # -- networks --------------------------------------------------------------------------
 
@@ -70,7 +71,19 @@ class Server:
         if found is not None:
             found.close()
         self._listeners.pop(network.id, None)
-        self._listeners[network.id] = Listener(self._selector, network, index, self._asked)
+        self._listeners[network.id] = Listener(
+            self._selector, network, index, self._asked, self._port
+        )
+
+    def vacate(self) -> None:
+        """Leaves port 53 of all gateways to somebody who wants it: :attr:`redirects` say where
+        the server is from now on. OSError.
+        """
+        self._port = 0
+        networks = [one.network for one in self._listeners.values()]
+        self.keep(())
+        for one in networks:
+            self.serve(one)
 
     def keep(self, ids: Iterable[str]) -> None:
         """Stops answering in all networks but these."""

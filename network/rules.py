@@ -50,7 +50,7 @@ def whole(
     made += [rule(table, "forward", *words) for words in _forward()]
     made += [rule(table, "masquerade", *words) for one in found for words in _masquerade(one)]
     made.append(rule(table, "local", *_local()))
-    made.append(chain(table, "names", "nat", "prerouting", -100))
+    made.append(chain(table, "names", "nat", "prerouting", -101))
     made += [rule(table, "names", *_redirect(*one)) for one in redirects]
     return made
 

@@ -44,6 +44,11 @@ class Names:
                 said.append(f"names cannot be found in network {one.name}: {error.strerror}")
         return said
 
+    def vacate(self) -> None:
+        """Leaves port 53 to somebody who wants it. OSError."""
+        if self._server is not None:
+            self._server.vacate()
+
     def keep(self, ids: Iterable[str]) -> bool:
         """Stops answering in all networks but these; whether there are any left."""
         if self._server is None:

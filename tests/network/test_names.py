@@ -762,6 +762,25 @@ def test_where_the_port_is_taken_another_one_is_found(world: World) -> None:
     assert all(port not in (0, 53) for *_, port in found)
 
 
+def test_the_port_is_left_to_somebody_who_wants_it(world: World) -> None:
+    world.network(BLUE)
+    world.put(endpoint(WEB, BLUE, 2))
+    wanted = ("0.0.0.0", 53)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        with pytest.raises(OSError):
+            other.bind(wanted)
+        assert world.server.redirects == []
+        world.server.vacate()
+        other.bind(wanted)
+    assert len(world.server.redirects) == 2
+    one = world.socket_in(WEB, socket.SOCK_DGRAM)
+    one.connect(("10.77.1.1", world.server.redirects[0][3]))
+    one.send(question("web"))
+    assert told(dns.message.from_wire(world.until(lambda: one.recv(512)))) == ["10.77.1.2"]
+    world.network(RED)  # nor is it taken in a network that comes later
+    assert len(world.server.redirects) == 4
+
+
 def test_a_bridge_that_was_made_anew_is_served_again(world: World) -> None:
     world.network(BLUE)
     world.network(BLUE)
