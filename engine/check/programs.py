@@ -60,8 +60,10 @@ def networks(_place: Place) -> tuple[Probe, ...]:
               "no networks but none and host: load the module (modprobe nf_tables)"),
         Probe("libnftables", lambda _place: _libnftables(),
               "no networks but none and host: apt-get install nftables"),
-        Probe("pyroute2", lambda _place: _pyroute2(),
+        Probe("pyroute2", lambda _place: _package("pyroute2", "pyroute2"),
               "no networks but none and host: pip install pyroute2"),
+        Probe("dnspython", lambda _place: _package("dnspython", "dns"),
+              "no networks but none, host and bridge: pip install dnspython"),
     )  # fmt: skip
 
 
@@ -124,12 +126,13 @@ def _libnftables() -> str:
     return LIBRARY
 
 
-def _pyroute2() -> str:
+def _package(name: str, module: str) -> str:
+    """The version of a Python package, which has this module."""
     from importlib import metadata, util
 
-    if util.find_spec("pyroute2") is None:
+    if util.find_spec(module) is None:
         raise Refused("it is not installed")
-    return metadata.version("pyroute2")
+    return metadata.version(name)
 
 
 # -- networks ------------------------------------------------------------------------------
