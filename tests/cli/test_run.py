@@ -247,9 +247,8 @@ def test_the_host_network_is_the_hosts(pyctr: Pyctr) -> None:
 @pytest.mark.parametrize(
     ("flags", "name"),
     [
-        (["-P"], "-P"),
-        (["-p", "80:80"], "-p"),
-        (["--network", "bridge"], "bridge"),
+        (["-p", "80:80/sctp"], "sctp"),
+        (["--network", "nobody_s"], "nobody_s"),
         (["--restart", "always"], "--restart"),
         (["--gpus", "all"], "--gpus"),
         (["--security-opt", "apparmor=x"], "apparmor=x"),
