@@ -7,6 +7,7 @@ import sys
 
 from cli import steps
 from cli.creation import readers
+from cli.errors import UsageError
 from cli.options import Command, Parsed, option, refused, several, value
 from cli.shared import note
 from engine import home
@@ -87,7 +88,7 @@ def _tell_output(output: tuple[str, ...]) -> None:
 
 
 def _arguments(parsed: Parsed) -> dict[str, str]:
-    """--build-arg; a bare name is that of the environment, if it is there."""
+    """--build-arg; a bare name is that of the environment, if it is there. Checks --label, too."""
     found: dict[str, str] = {}
     for word in parsed.build_arg:
         name, sign, given = word.partition("=")
@@ -95,6 +96,12 @@ def _arguments(parsed: Parsed) -> dict[str, str]:
             found[name] = given
         elif name in os.environ:
             found[name] = os.environ[name]
+    for name, given in (*found.items(), *parsed.label):
+        try:
+            f"{name}={given}".encode()
+        except UnicodeEncodeError:
+            what = f"invalid argument {name}={given}"
+            raise UsageError(what, "an image's configuration is UTF-8") from None
     return found
 
 
@@ -202,7 +209,7 @@ COMMANDS: tuple[Command, ...] = (
         details="PATH is the folder that COPY and ADD copy from, without what its .dockerignore"
         " names; - reads\nan archive of it, or just a Dockerfile, from standard input. A step is"
         " done again only when its\ninstruction, the files that it copies, or a step before it have"
-        " changed.",
+        " changed. VOLUME --reset in a\nDockerfile drops the volumes of its base.",
         examples=(
             "pyctr build -t training/webapp .",
             "pyctr build --build-arg VERSION=2 --target test -q .",

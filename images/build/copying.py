@@ -14,7 +14,6 @@ import os
 from images.build import context, site, variables
 from images.build.errors import BuildError
 from images.build.select import select
-from images.dockerfile import words as texts
 from kernel.paths import fchown_path, make_in_root, utimens_path
 from kernel.record import Record
 from overlay import view
@@ -167,7 +166,7 @@ def _evaluated(here: Site, state: State, one: Instruction) -> _Copy:
             own = heredocs.pop(0)
             content = own.content
             if not own.literal:
-                content = texts.expand_plain(content, state.variables, here.escape)
+                content = variables.expand_text(content, state.variables, here.escape)
             inline.append((own.name, content.encode(errors="surrogateescape")))
         elif one.word == "ADD" and fetch.kind(source):
             urls.append(source)

@@ -9,6 +9,7 @@ Source: Docker's "Multi-stage builds"; "Dockerfile reference", ONBUILD.
 
 from __future__ import annotations
 
+from images import platforms
 from images.build import changes, mounts, variables
 from images.build.errors import BuildError
 from images.dockerfile import lines, parser
@@ -81,8 +82,10 @@ def plan(
     outer = dict(predefined)
     consumed = set()
     for one in dockerfile.args:
-        made = variables.arg(one, dockerfile.escape, outer, given, {})
-        outer |= made
+        try:
+            outer |= variables.arg(one, dockerfile.escape, outer, given, {})
+        except BuildError as error:
+            raise at(dockerfile.file, one.number, str(error)) from None
         consumed |= names_of(one, dockerfile.escape)
     found: dict[int, Work] = {}
     _need(dockerfile, last, outer, triggers_of, found)
@@ -109,8 +112,13 @@ def _need(
     if index in found:
         return
     stage, file, escape = dockerfile.stages[index], dockerfile.file, dockerfile.escape
-    base = variables.expand(stage.base, outer, escape)
-    platform = variables.expand(stage.platform, outer, escape)
+    try:
+        base = variables.expand(stage.base, outer, escape)
+        platform = variables.expand(stage.platform, outer, escape)
+        if platform:
+            platforms.parse(platform)
+    except (BuildError, ValueError) as error:
+        raise at(file, stage.number, f"FROM: {error}") from None
     if not base:
         raise at(file, stage.number, f"FROM {stage.base}: the name is empty", "give ARG a default")
     own = _earlier(dockerfile, base, index)

@@ -75,6 +75,14 @@ def expand(word: str, variables: Mapping[str, str], escape: str) -> str:
         raise BuildError(f"cannot read {word!r}", str(error)) from None
 
 
+def expand_text(text: str, variables: Mapping[str, str], escape: str) -> str:
+    """A here-document, in which quotes mean nothing. BuildError."""
+    try:
+        return words.expand_plain(text, variables, escape)
+    except ValueError as error:
+        raise BuildError("cannot read the here-document", str(error)) from None
+
+
 def split(text: str, escape: str) -> list[str]:
     """The words of a text, as they are written. BuildError."""
     try:

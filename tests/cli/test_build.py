@@ -630,11 +630,21 @@ def test_an_error_names_file_line_and_instruction_and_shows_the_output(build: Bu
         "FROM base\nRUN --mount=type=bind,from=$X,target=/x true\n": "holds a variable",
         "FROM base AS a\nCOPY --from=b / /x\nFROM base AS b\nFROM a\n": "b comes later",
         "FROM nowhere/none:1\n": "Dockerfile:1: FROM nowhere/none:1",
+        "FROM --platform=what base\n": "Dockerfile:1: FROM: 'what' is neither",
+        "FROM ${A:?nothing}\n": "Dockerfile:1: FROM: cannot read",
+        "ARG A=${B:?nothing}\nFROM base\n": "Dockerfile:1: cannot read",
+        "FROM base\nCOPY <<E /x\n${B:?nothing}\nE\n": "Dockerfile:2: COPY <<E /x: cannot read",
+        "FROM base\nADD --chmod=9 <<E /x\nE\n": "cannot read --chmod=9",
+        "FROM base\nCOPY --chown=nobody-here <<E /x\nE\n": "unable to find user nobody-here",
+        "FROM base\nCOPY <<E /etc/passwd/x\nE\n": "Dockerfile:2: COPY <<E /etc/passwd/x",
         "FROM base\nRUN --security=insecure true\n": "unknown flag --security",
     }.items():
         assert words in build(dockerfile, code=1).stderr, dockerfile
     none = build.pyctr("build", f"{build.pyctr.root}/nowhere", code=1)
     assert "cannot read" in none.stderr
+    argv = build.pyctr.argv("build", "--build-arg", b"A=\xff", build.folder)  # type: ignore[arg-type]
+    bad = subprocess.run(argv, capture_output=True, timeout=60)
+    assert bad.returncode == 125 and b"is UTF-8" in bad.stderr
     refused = build.pyctr("build", "--ssh", "default", build.folder, code=125)
     assert "--ssh is not supported: use a secret" in refused.stderr
 

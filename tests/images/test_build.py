@@ -237,3 +237,42 @@ def test_mounts_of_run_are_read(text: str, expected: tuple[str, str, bool, str, 
 def test_mounts_of_run_that_cannot_be_are_refused(text: str, words: str) -> None:
     with pytest.raises(BuildError, match=words):
         mounts.parse(text, "/")
+
+
+WORDS = (
+    "ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK LABEL ONBUILD RUN SHELL STOPSIGNAL"
+    " USER VOLUME WORKDIR"
+).split()
+PIECES = (
+    "a=b", "a", "$A", "${A", "${A:-x}", "${A:?}", "${A/x/}", "${A#*}", '"', "'", "\\", "[", '["a"]',
+    "[]", "<<E", "--from=s", "--chown=x", "--mount=type=cache", "--mount=", "--interval=1x", "NONE",
+    "CMD", "80", "99999/udp", "9-1", "=", "/", "é", "\udcff", "AS", "scratch", "--reset", "--", " ",
+    "--retries=-1", "--platform=$A", "{", "}", "RUN", "COPY --from=0", "\t", "SIGTERM",
+)  # fmt: skip
+LINES = st.tuples(st.sampled_from(WORDS), st.lists(st.sampled_from(PIECES), max_size=5))
+
+
+@given(st.lists(LINES, max_size=6), st.booleans())
+def test_whatever_stands_in_a_dockerfile_is_understood_or_refused(
+    lines: list[tuple[str, list[str]]], spaced: bool
+) -> None:
+    text = "\n".join(f"{word} {(' ' if spaced else '').join(rest)}" for word, rest in lines)
+    try:
+        dockerfile = parser.parse(f"FROM x AS s\n{text}\n")
+        found = graph.plan(dockerfile, "", {}, {}, lambda *_names: [])
+    except ImageError:
+        return
+    for work in found.works:
+        current = State({}, {})
+        for one in work.instructions:
+            try:
+                if one.word == "ARG":
+                    made = variables.arg(one, "\\", current.variables, {}, found.outer)
+                    current = current.replace(args={**current.args, **made})
+                elif one.word not in graph.ON_FILES or one.word == "WORKDIR":
+                    current = changes.apply(current, one, "\\")
+                for mount in one.flag_values("mount"):
+                    mounts.parse(mount, current.workdir)
+            except ImageError:
+                continue
+        assert state.loads(state.dumps(current)) == current
