@@ -219,10 +219,16 @@ def mend(home: Home) -> None:
     those that nobody needs any more go.
     """
     _take_back(home)
-    live = home.networks.live()
-    if live and not _has_table(home):
+    if (home.networks.live() and not _has_table(home)) or _left_bridges(home):
         ask_for(home, "refresh").answer()
     tidy(home)
+
+
+def _left_bridges(home: Home) -> bool:
+    """Whether a bridge is there whose network is gone: the command that removed it was killed."""
+    prefix = home.networks.bridges
+    found = {name for name in host.interfaces() if name.startswith(prefix)}
+    return bool(found) and not found <= {one.bridge for one in home.networks.listing()}
 
 
 def tidy(home: Home) -> None:

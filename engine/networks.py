@@ -50,7 +50,7 @@ def create(home: Home, request: Request, warn: Callable[[str], None]) -> Network
     _check_name(request.name)
     identity = new_id()
     chosen = options.checked(request.options)
-    bridge = chosen.get(options.BRIDGE_NAME) or f"pyctr-{identity[:8]}"
+    bridge = chosen.get(options.BRIDGE_NAME) or f"{home.networks.bridges}{identity[:8]}"
     if host.has_interface(bridge):
         raise NetworkConflict(f"the interface {bridge} is there already", "", "choose another name")
     network.default(home)  # its subnet must not be taken by this one

@@ -36,6 +36,12 @@ def has_interface(name: str) -> bool:
     return True
 
 
+def interfaces() -> list[str]:
+    """The names of all interfaces."""
+    lines = _read("/proc/self/net/dev").splitlines()[2:]
+    return [line.partition(":")[0].strip() for line in lines]
+
+
 def uplink() -> str:
     """The interface of the default route, the one of the lowest metric; "" without one."""
     best: tuple[int, str] | None = None

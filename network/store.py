@@ -187,6 +187,11 @@ class Store:
         member = {"container": container_id} if container_id else {}
         self._tell(action, network.id, {**member, "name": network.name, "type": "bridge"})
 
+    @property
+    def bridges(self) -> str:
+        """How the interfaces of other networks begin; fifteen letters are all that there are."""
+        return f"py{self.tag}-" if self.tag else "pyctr-"
+
     # -- networks --------------------------------------------------------------------------
 
     def listing(self) -> list[Network]:

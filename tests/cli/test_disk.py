@@ -146,6 +146,7 @@ def test_a_prune_of_the_system_asks_for_all_at_once(pyctr: Pyctr) -> None:
     assert said.stdout == (
         "WARNING! This will remove:\n"
         "  - all stopped containers\n"
+        "  - all networks not used by at least one container\n"
         "  - all dangling images\n"
         "\n"
         "  Items to be pruned will be filtered with:\n"
@@ -178,8 +179,8 @@ def test_a_prune_of_the_system_takes_what_nobody_uses(pyctr: Pyctr) -> None:
     lines = pyctr.out("events", "--since", "0", "--until", "0s", "--filter", "event=prune",
                       "--format", "{{.Type}} {{.Actor.Attributes.reclaimed}}")  # fmt: skip
     assert lines.splitlines() == [
-        "container 1000", "image 3000", "builder 0",
-        "container 0", "volume 1000", "image 2000", "builder 0",
+        "container 1000", "network 0", "image 3000", "builder 0",
+        "container 0", "volume 1000", "network 0", "image 2000", "builder 0",
     ]  # fmt: skip
 
 

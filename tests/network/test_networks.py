@@ -202,9 +202,28 @@ def test_the_bridge_of_a_network_goes_with_it(host: Host) -> None:
     host.up("one", "--network", "a")
     host.up("keeper")
     host("rm", "-f", "one")
-    assert f"pyctr-{made[:8]}" in host.links()
+    assert any(name.endswith(f"-{made[:8]}") for name in host.links())
     host("network", "rm", "a")
-    assert f"pyctr-{made[:8]}" not in host.links() and bridge_of(host) in host.links()
+    assert host.links() == {bridge_of(host), *veths(host)}
+
+
+def veths(host: Host) -> set[str]:
+    return {name for name in host.links() if name.startswith("veth")}
+
+
+def test_a_bridge_whose_removal_was_killed_goes_with_the_next_command(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = host.out("network", "create", "a")
+    host.up("one", "--network", "a")
+    host.up("keeper")
+    host("rm", "-f", "one")
+    monkeypatch.setenv("PYCTR_TRACE", "kill:engine.networks.removed")
+    host("network", "rm", "a", code=-9)
+    monkeypatch.delenv("PYCTR_TRACE")
+    assert any(name.endswith(f"-{made[:8]}") for name in host.links())
+    host("ps")
+    assert host.links() == {bridge_of(host), *veths(host)}
 
 
 def test_a_running_container_joins_and_leaves(host: Host) -> None:
