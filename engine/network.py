@@ -22,6 +22,7 @@ from network.store import (
     MODES,
     Endpoint,
     Network,
+    Store,
     default_network,
     new_id,
     table_name,
@@ -150,7 +151,7 @@ class Joining:
         self._fd = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         self._request: client.Request | None = None
         try:
-            home.networks.allocate(container.id)
+            _allocate(home, container.id)
             if held is None:
                 self.held = publishing.hold(home, container, self._warnings.append)
             self._request = ask_for(home, "attach", container=container.id)
@@ -193,6 +194,15 @@ class Joining:
         """The ports are the monitor's, or nobody's, from now on."""
         if self.held is not None:
             self.held.close()
+
+
+def _allocate(home: Home, container_id: str) -> None:
+    """Gives a container its addresses; what a crash has left to others is taken back for that."""
+    try:
+        home.networks.allocate(container_id)
+    except NetworkError:
+        _take_back(home)
+        home.networks.allocate(container_id)
 
 
 def join(home: Home, container: Container, held: Held | None = None) -> Joining | None:
@@ -305,6 +315,12 @@ def _starter(home: Home) -> Callable[[socket], None]:
     return start
 
 
+def _store(home: Home) -> Store:
+    """The networks of the database that is there now. FileNotFoundError: it makes none."""
+    os.stat(f"{home.root}/state.db")
+    return home.fresh().networks
+
+
 def _agent(home: Home, listener: socket) -> None:
     """The forked agent's whole life. Never returns."""
     code = 1
@@ -327,7 +343,8 @@ def _agent(home: Home, listener: socket) -> None:
 
         cgroups.leave_unit(_CGROUP)
         names = directory.Directory(home)
-        agent.main(listener, home.run, lambda: home.fresh().networks, names.zone)
+        table = table_name(home.tag)
+        agent.main(listener, home.run, table, lambda: _store(home), names.zone)
         code = 0
     except BaseException:
         import traceback

@@ -43,16 +43,24 @@ _LONGEST = 1 << 16  # bytes of a request
 class Agent:
     """The agent of one run folder.
 
-    ``store`` gives the store of the database as it is now, ``zone`` the names of containers.
+    ``table`` is the name of its rules; ``store`` gives the store of the database as it is now, or
+    raises FileNotFoundError if there is none any more; ``zone`` gives the names of containers.
     """
 
     def __init__(
-        self, listener: socket, run: str, store: Callable[[], Store], zone: Callable[[], Zone]
+        self,
+        listener: socket,
+        run: str,
+        table: str,
+        store: Callable[[], Store],
+        zone: Callable[[], Zone],
     ) -> None:
         self.selector = selectors.DefaultSelector()
         self._names = service.Names(self.selector, zone)
         self._listener = listener
         self._run = run
+        self._socket = _identity(client.socket_path(run))
+        self._table = table
         self._store = store
         self._clients: dict[int, _Client] = {}
         self._own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -246,7 +254,7 @@ class Agent:
         wanted = store.forwards(container_id).get(container_id, ())
         for one in store.endpoints(container_id) if wanted else ():
             host.allow_localnet(one.network.bridge)
-        if not self._firewall.lead(store.table, container_id, wanted):
+        if not self._firewall.lead(self._table, container_id, wanted):
             self._refresh(store)
         _published()
 
@@ -275,17 +283,17 @@ class Agent:
         self._names.keep(one.id for one in networks)
         self._warnings += self._names.serve(needed.values())
         self._redirected = self._names.redirects
-        self._firewall.put(store.table, networks, store.forwards(), self._redirected)
+        self._firewall.put(self._table, networks, store.forwards(), self._redirected)
         self._networks = {one.id for one in networks}
-        self._warn_of_drops(store.table)
+        self._warn_of_drops()
         if host.allow_forwarding(v6=False):
             self._warnings.append("IPv4 forwarding was off on this host; it is on now")
         if any(one.subnet6 for one in networks) and host.allow_forwarding(v6=True):
             self._warnings.append("IPv6 forwarding was off on this host; it is on now")
 
-    def _warn_of_drops(self, table: str) -> None:
+    def _warn_of_drops(self) -> None:
         """Says once what another firewall will do to packets of containers."""
-        found = self._firewall.foreign_drops(table)
+        found = self._firewall.foreign_drops(self._table)
         if found and found != self._drops:
             self._warnings.append(
                 f"the chain {', '.join(found)} of another firewall drops what passes through this"
@@ -340,16 +348,18 @@ class Agent:
 
     def _is_ours(self) -> bool:
         """Whether the socket in the run folder is the one that we listen on."""
-        return os.path.exists(client.socket_path(self._run))
+        return self._socket == _identity(client.socket_path(self._run))
 
     def _clear(self) -> None:
         """Takes away the bridges and rules of a root folder in which nothing runs."""
-        store = self._store()
-        if store.live():
-            return
+        try:
+            if self._store().live():
+                return
+        except FileNotFoundError:  # somebody has removed the root folder
+            pass
         for name in links.bridges(self._netlink, self._mark):
             links.remove(self._netlink, name)
-        self._firewall.remove(store.table)
+        self._firewall.remove(self._table)
 
 
 class _Client:
@@ -372,7 +382,22 @@ def _told(error: PyctrError) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def main(listener: socket, run: str, store: Callable[[], Store], zone: Callable[[], Zone]) -> None:
+def _identity(path: str) -> tuple[int, int]:
+    """Which file it is; (0, 0) if there is none."""
+    try:
+        info = os.stat(path)
+    except FileNotFoundError:
+        return (0, 0)
+    return (info.st_dev, info.st_ino)
+
+
+def main(
+    listener: socket,
+    run: str,
+    table: str,
+    store: Callable[[], Store],
+    zone: Callable[[], Zone],
+) -> None:
     """The agent's whole life, in a process of its own."""
     process.set_name("pyctr:network")
-    Agent(listener, run, store, zone).serve()
+    Agent(listener, run, table, store, zone).serve()

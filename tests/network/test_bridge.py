@@ -210,6 +210,30 @@ def test_other_tables_are_not_touched(host: Host) -> None:
 _STATE = "ip -o -4 addr; ip -o route; ip -br link | cut -d' ' -f1; nft list ruleset"
 
 
+def test_an_agent_whose_root_folder_is_gone_takes_all_away_and_makes_none(host: Host) -> None:
+    host.up("one")
+    host("rm", "-f", "one")
+    state = f"{host.root}/state.db"
+    os.rename(state, f"{state}.away")
+    host.leave()
+    eventually(lambda: not host.links())
+    assert not os.path.exists(state)
+    os.rename(f"{state}.away", state)
+
+
+def test_an_address_that_a_crash_has_left_is_there_for_others(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYCTR_NETWORK_SUBNET", "10.99.0.0/30")
+    host("create", "--name", "one", "base", "sleep", "3600")
+    monkeypatch.setenv("PYCTR_TRACE", "kill:engine.network.ready")
+    host("start", "one", code=-9)
+    monkeypatch.delenv("PYCTR_TRACE")
+    host.up("two")
+    assert host.address("two") == "10.99.0.2", "the only one"
+    assert "no free address" in host("start", "one", code=1).stderr
+
+
 def test_a_firewall_that_drops_what_passes_is_told_of_once(host: Host) -> None:
     host.sh("nft add table ip filter; nft add chain ip filter FORWARD '{ type filter hook forward"
             " priority 0; policy drop; }'")  # fmt: skip

@@ -807,7 +807,9 @@ def test_the_agent_stays_as_long_as_there_are_containers_that_may_ask(
     listener = socket.socket(socket.AF_UNIX)
     world.open.append(listener)
     store: Any = Live
-    one = agent.Agent(listener, "/nowhere", store, lambda: Zone(world.endpoints, PEOPLE))
+    one = agent.Agent(
+        listener, "/nowhere", "pyctr-test", store, lambda: Zone(world.endpoints, PEOPLE)
+    )
     assert one._is_idle()
     links.ensure_bridge(world.netlink, BLUE, 1500, "pyctr test")
     world.put(endpoint(WEB, BLUE, 2))
