@@ -229,7 +229,7 @@ def mend(home: Home) -> None:
     those that nobody needs any more go.
     """
     _take_back(home)
-    if (home.networks.live() and not _has_table(home)) or _left_bridges(home):
+    if (home.networks.live() and not has_table(home)) or _left_bridges(home):
         ask_for(home, "refresh").answer()
     tidy(home)
 
@@ -245,13 +245,14 @@ def tidy(home: Home) -> None:
     """Where nothing is on a network any more, and no agent is there to see it, one is started that
     takes bridges and rules away.
     """
-    if not _has_table(home) or client.is_there(home.run):
+    if not has_table(home) or client.is_there(home.run):
         return
     if os.path.exists(f"{home.root}/state.db") and not home.networks.live():
         ask_for(home, "leave").answer()
 
 
-def _has_table(home: Home) -> bool:
+def has_table(home: Home) -> bool:
+    """Whether the kernel has rules of ours."""
     try:
         return netfilter.has_table(table_name(home.tag))
     except OSError:  # a kernel without nf_tables has none

@@ -151,11 +151,13 @@ def let_go(home: Home, container: Container) -> None:
     """
     if not _publishes(container.settings):
         return
+    from engine import network
     from kernel.errors import PyctrError
 
     home.networks.published.let_go(container.id)
     try:
-        _follow(home, container.id)
+        if network.has_table(home):  # after a reboot nothing leads anywhere
+            _follow(home, container.id)
     except (PyctrError, OSError):  # whoever next sets the rules up leaves them out
         return
 

@@ -252,8 +252,10 @@ class Agent:
         The bridge may have packets of 127.0.0.0/8 then: the table lets none in that is no answer.
         """
         wanted = store.forwards(container_id).get(container_id, ())
+        led_to = {one.address for one in wanted}
         for one in store.endpoints(container_id) if wanted else ():
-            host.allow_localnet(one.network.bridge)
+            if one.address in led_to:
+                host.allow_localnet(one.network.bridge)
         if not self._firewall.lead(self._table, container_id, wanted):
             self._refresh(store)
         _published()

@@ -47,6 +47,8 @@ def _checked(name: str, word: str) -> str:
             subnets.number(word)
         except ValueError as error:
             raise _wrong(name, word, str(error)) from None
+        if subnets.is_v6(word):
+            raise _wrong(name, word, "it is an IPv4 address of this host")
         return word
     raise NetworkError(f"the option {name} is not supported", "the bridge driver has none of it")
 

@@ -165,6 +165,17 @@ def test_what_is_published_on_one_address_is_reached_by_no_other(host: Host) -> 
     assert fetched(host, "127.0.0.2:8080") == "another"
 
 
+def test_a_network_can_say_on_which_address_its_ports_are_published(host: Host) -> None:
+    option = "com.docker.network.bridge.host_binding_ipv4"
+    host("network", "create", "--opt", f"{option}=127.0.0.1", "shy")
+    serve(host, "web", "--network", "shy", "-p", "8080:80", "-p", f"{HOST}:8081:80")
+    assert ports_of(host, "web") == f"127.0.0.1:8080->80/tcp, {HOST}:8081->80/tcp"
+    assert fetched(host, "127.0.0.1:8080") == "web" == fetched(host.outside, f"{HOST}:8081")
+    assert fetched(host.outside, f"{HOST}:8080") == ""
+    ran = host("network", "create", "--opt", f"{option}=::1", "wrong", code=None)
+    assert ran.returncode and "it is an IPv4 address" in ran.stderr
+
+
 # Packets for 127.0.0.1 leave this host by an interface, to one that is told to route them.
 STRANGE_ROUTE = """
     ip route del local 127.0.0.0/8 dev lo table local
