@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from engine import events, reconcile
+from engine import events, publishing, reconcile
 from engine.still import Still
 from images import commit as image_commit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     from engine.home import Home
     from images.references import Reference
@@ -28,7 +29,7 @@ def commit(
     container = reconcile.find(home, text)
     settings = container.settings
     args = list(settings.args)
-    differing = {
+    differing: dict[str, Any] = {
         "Cmd": args[settings.path_length :] or None,
         "Entrypoint": args[: settings.path_length] or None,
         "Env": list(settings.env) or None,
@@ -37,6 +38,7 @@ def commit(
         "WorkingDir": settings.working_dir if settings.working_dir != "/" else "",
         "StopSignal": settings.stop_signal,
         "Healthcheck": dict(settings.health) or None,
+        "ExposedPorts": {port: {} for port in publishing.exposed(container)} or None,
     }
     kept = {key: value for key, value in differing.items() if value}
     with Still(home, container, freeze=pause):

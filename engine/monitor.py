@@ -424,6 +424,8 @@ class _Monitor:
 
         self.container = row
         self.joining = joining = network.join(self.home, row, self.held)
+        if joining is not None:
+            self.held = joining.held
         try:
             path = joining.path if joining is not None else ""
             self.plan = compose.make_plan(self.home, row, network=path)

@@ -130,15 +130,19 @@ def hold(home: Home, container: Container, warn: Callable[[str], None]) -> Held 
 
 def _named(home: Home, taken: Taken) -> EngineError:
     """The error that says who has the port."""
-    for identity in home.networks.published.holders(taken.protocol, taken.port):
-        one = containers.get(home, identity)
-        if one is not None and containers.is_up(one):
-            why = f"port is already allocated: container {one.name} has it"
-            hint = f"stop it (pyctr stop {one.name}), or choose another port of the host"
-            return EngineError(taken.what, why, hint)
-    from network import holders
+    holders = home.networks.published.holders(taken.protocol, taken.port)
+    found = [one for one in (containers.get(home, identity) for identity in holders) if one]
+    up = [one for one in found if containers.is_up(one)]
+    pid, name = 0, ""
+    if not up:
+        from network import holders as programs
 
-    pid, name = holders.program(taken.address, taken.port, taken.protocol)
+        pid, name = programs.program(taken.address, taken.port, taken.protocol)
+    if not pid and (up or found):  # one that is not up is being started
+        one = (up or found)[0]
+        why = f"port is already allocated: container {one.name} has it"
+        hint = f"stop it (pyctr stop {one.name}), or choose another port of the host"
+        return EngineError(taken.what, why, hint)
     who = f"process {pid} ({name})" if pid else "a program that does not listen on it"
     why = f"address already in use: {who} has it"
     return EngineError(taken.what, why, "stop it, or choose another port of the host")

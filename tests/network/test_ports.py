@@ -385,6 +385,11 @@ def test_inspect_tells_what_was_asked_for_and_what_became_of_it(host: Host) -> N
     ran = host("port", "web", "443", code=1)
     assert "no public port '443/tcp' published for web" in ran.stderr
     assert "invalid port" in host("port", "web", "80-81", code=125).stderr
+    host("commit", "web", "image")
+    template = "{{json .Config.ExposedPorts}}"
+    assert json.loads(host.out("image", "inspect", "--format", template, "image")) == told(
+        ".Config.ExposedPorts"
+    )
     host("stop", "-t", "0", "web")
     assert told(".NetworkSettings.Ports") == {} and ports_of(host, "web") == ""
     assert host.out("port", "web") == ""
@@ -530,6 +535,20 @@ def test_ports_follow_the_way_out_of_their_container(host: Host) -> None:
     host("network", "disconnect", "bridge", "web")
     assert elements(host) == {("tcp", 8080, host.address("web", "outer"))}
     assert fetched(host.outside, f"{HOST}:8080") == "web"
+
+
+def test_a_container_may_get_a_way_out_while_it_waits_to_start_again(host: Host) -> None:
+    host("network", "create", "--internal", "inner")
+    script = "sleep 1000 & echo $! > /pid; wait $!; rm /pid; exit 1"
+    host("run", "-d", "--name", "web", "--restart", "always", "--network", "inner",
+         "-p", "8080:80", "base", "sh", "-c", script)  # fmt: skip
+    assert ports_of(host, "web") == "80/tcp"
+    host("network", "connect", "bridge", "web")
+    assert ports_of(host, "web") == "80/tcp", "what is not held is not told of"
+    host("exec", "web", "sh", "-c", "kill $(cat /pid)")
+    eventually(lambda: ports_of(host, "web") == "0.0.0.0:8080->80/tcp")
+    ran = host("run", "--rm", "-p", "8080:80", "base", "true", code=125)
+    assert "container web has it" in ran.stderr, "and it stays held"
 
 
 def test_where_there_is_no_network_of_its_own_nothing_is_published(host: Host) -> None:
