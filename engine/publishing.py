@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from network.ports import Binding
 
 _OTHERS = "container:"
+_NAMES = 53  # the port that servers of names have
 
 
 # -- what is asked for ---------------------------------------------------------------------
@@ -123,9 +124,23 @@ def hold(home: Home, container: Container, warn: Callable[[str], None]) -> Held 
     try:
         held = holding.hold(wanted, hosts)
     except holding.Taken as taken:
-        raise _named(home, taken) from None
+        if taken.port != _NAMES:
+            raise _named(home, taken) from None
+        held = _held_beside_names(home, wanted, hosts)
     published.hold(container.id, held.publications)
     return held
+
+
+def _held_beside_names(home: Home, wanted: tuple[Publication, ...], hosts: tuple[str, ...]) -> Held:
+    """Port 53 may be that of our own server of names, which then answers on another one."""
+    from engine import network
+    from network import holding
+
+    network.ask_for(home, "vacate").answer()
+    try:
+        return holding.hold(wanted, hosts)
+    except holding.Taken as taken:
+        raise _named(home, taken) from None
 
 
 def _named(home: Home, taken: Taken) -> EngineError:

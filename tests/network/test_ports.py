@@ -137,6 +137,15 @@ def test_datagrams_are_passed_on_and_answered(host: Host) -> None:
             assert udp(other, HOST, 5353) == "hello 172.17.0.1"
 
 
+def test_port_53_can_be_published_beside_networks_with_names(host: Host) -> None:
+    host("network", "create", "own")
+    serve(host, "named", "--network", "own")
+    serve(host, "web", "-p", "53:80")
+    assert fetched(host, f"{HOST}:53") == "web"
+    assert "named" in host("run", "--rm", "--network", "own", "base", "nslookup", "named").stdout
+    assert fetched(host, f"{HOST}:53") == "web"
+
+
 def test_a_flow_of_datagrams_finds_the_container_that_is_there_now(host: Host) -> None:
     """Who sends on and on from one port is not sent where its first datagram went."""
     assert udp(host.outside, HOST, 5353, times=1) == "", "nobody is there"
