@@ -8,7 +8,6 @@ import os
 import pty
 import shutil
 import signal
-import socket
 import subprocess
 import tarfile
 import threading
@@ -924,15 +923,18 @@ def test_the_example_builds_on_debian_and_counts_its_visits(build: Builder) -> N
     os.unlink(root)
     argv = build.pyctr.argv("build", "-t", "training/webapp", f"{PROJECT}/examples/webapp")
     subprocess.run(argv, check=True, timeout=300, capture_output=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    flags = ("--network", "host", "-e", f"PORT={port}", "-v", "/webapp", "--name", "web")
-    build.pyctr("run", "-d", *flags, "training/webapp", "python", "app.py")
-    assert visited(port) == "Hello! You are visitor 1.\n"
-    assert visited(port) == "Hello! You are visitor 2.\n"
+    flags = ("-d", "-P", "--network", "bridge", "--name", "web", "-v", "/webapp")
+    build.pyctr("run", *flags, "training/webapp", "python", "app.py")
+    assert visited(published(build)) == "Hello! You are visitor 1.\n"
+    assert visited(published(build)) == "Hello! You are visitor 2.\n"
     build.pyctr("restart", "-t", "0", "web")
-    assert visited(port) == "Hello! You are visitor 3.\n"
+    assert visited(published(build)) == "Hello! You are visitor 3.\n"
+
+
+def published(build: Builder) -> int:
+    """The port of the host that leads to the application: another one after each start."""
+    first = build.pyctr.out("port", "web", "5000/tcp").splitlines()[0]
+    return int(first.rpartition(":")[2])
 
 
 def visited(port: int) -> str:
