@@ -8,7 +8,6 @@ it goes with the build.
 
 from __future__ import annotations
 
-import json
 import os
 
 from engine import compose, files, skeleton
@@ -16,7 +15,7 @@ from engine.containers import Container
 from engine.errors import EngineError
 from engine.settings import Settings
 from images.build.errors import BuildError
-from kernel import mounts, namespaces, process, signals, trace
+from kernel import mounts, namespaces, process, quickjson, signals, trace
 from kernel.errors import PyctrError
 from kernel.paths import real_in_root
 from overlay import union as unions
@@ -75,7 +74,7 @@ def run(
         os.close(out_read)
         os.close(said_read)
     if said:
-        raise EngineError(*json.loads(said))
+        raise EngineError(*quickjson.loads(said.decode()))
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         raise EngineError("the command did not complete", "the process that ran it was killed")
@@ -101,9 +100,9 @@ def _child(
             code = _supervise(home, folder, lower, command, out)
         except PyctrError as error:
             words = (error.what, error.why, error.hint, error.path)
-            os.write(said, json.dumps(words).encode())
+            os.write(said, quickjson.dumps(words).encode())
         except OSError as error:
-            os.write(said, json.dumps(("the command cannot be run", str(error))).encode())
+            os.write(said, quickjson.dumps(("the command cannot be run", str(error))).encode())
     finally:
         os._exit(code)
 

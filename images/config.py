@@ -104,9 +104,7 @@ def new(diff_ids: list[str], created: str, config: dict[str, Any], comment: str)
 
 def encode(raw: dict[str, Any]) -> bytes:
     """The canonical bytes of a configuration: its digest is the image's id."""
-    import json
-
-    return json.dumps(raw, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return quickjson.canonical(raw).encode()
 
 
 def _invalid(field: str, why: str) -> ImageError:

@@ -7,6 +7,7 @@ WORKDIR. Lists may be JSON (the "exec form") or, for CMD and ENTRYPOINT, a line 
 from __future__ import annotations
 
 from images.errors import ImageError
+from kernel import quickjson
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,11 +70,9 @@ def json_list(text: str) -> list[str] | None:
     """The words of a JSON list of words, None for anything else."""
     if not text.startswith("["):
         return None
-    import json
-
     try:
-        listed = json.loads(text)
-    except ValueError:
+        listed = quickjson.loads(text)
+    except (ValueError, RecursionError):
         return None
     if isinstance(listed, list) and all(isinstance(word, str) for word in listed):
         return listed

@@ -19,6 +19,9 @@ except ImportError:  # not CPython, or one without its accelerator
 
     def compact(value: Any, default: Callable[[Any], Any]) -> str:
         return dumps(value, default=default, separators=(",", ":"), ensure_ascii=False)
+
+    def canonical(value: Any) -> str:
+        return dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 else:
 
     class _Context:
@@ -70,8 +73,15 @@ else:
         encoder = make_encoder({}, default, encode_basestring, None, ":", ",", False, False, True)
         return "".join(encoder(value, 0))
 
+    def canonical(value: Any) -> str:
+        """A value without spaces, its keys in order and all letters as they are: equal values are
+        equal texts. TypeError for what JSON cannot say.
+        """
+        encoder = make_encoder({}, _refuse, encode_basestring, None, ":", ",", True, False, True)
+        return "".join(encoder(value, 0))
+
     def _refuse(value: object) -> Any:
         raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-__all__ = ["compact", "dumps", "loads"]
+__all__ = ["canonical", "compact", "dumps", "loads"]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from images import clock, platforms
 from images.build import graph, site, stage, state, variables, workers
 from images.config import encode, host_architecture
 from images.dockerfile import parser
 from images.errors import ImageNotFound
+from kernel import digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def _finished(here: site.Site, made: State) -> str:
     """The image of a state, recorded and named."""
     request, store = here.request, here.runner.store
     raw = _configuration(request, made)
-    image_id = hashlib.sha256(encode(raw)).hexdigest()
+    image_id = digest.sha256(encode(raw))
     if store.has(image_id):
         try:
             for name in request.names:

@@ -20,7 +20,7 @@ import os
 import time
 
 from images.adding import Layer
-from kernel import process, trace, tree
+from kernel import digest, process, quickjson, trace, tree
 from kernel.locks import Lock
 from kernel.record import Record
 
@@ -59,11 +59,8 @@ class Entry(Record):
 
 def key_of(*parts: Any) -> str:
     """A key: the digest of values that JSON knows."""
-    import hashlib
-    import json
-
-    content = json.dumps([_VERSION, *parts], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(content.encode(errors="surrogateescape")).hexdigest()
+    content = quickjson.canonical([_VERSION, *parts])
+    return digest.fingerprint(content.encode(errors="surrogatepass")).hex()
 
 
 class Cache:

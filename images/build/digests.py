@@ -6,10 +6,10 @@ kind, mode, owner and name, its attributes, its content and how long that was.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 
+from kernel import digest
 from overlay.unpacking import kept_xattr
 
 TYPE_CHECKING = False
@@ -25,7 +25,7 @@ class Digest:
     """A running digest; names and hard links are those of one item at a time."""
 
     def __init__(self) -> None:
-        self._state = hashlib.sha256()
+        self._state = digest.running()
         self._links: dict[tuple[int, int], str] = {}
 
     def hexdigest(self) -> str:

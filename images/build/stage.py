@@ -9,7 +9,6 @@ Source: Docker's "Dockerfile reference"; OCI image specification, config.md, his
 
 from __future__ import annotations
 
-import json
 import os
 import time
 
@@ -17,7 +16,7 @@ from images import clock, platforms
 from images.adding import Layer
 from images.build import changes, copying, graph, running, state, variables
 from images.build.errors import BuildError, StepFailed
-from kernel import trace
+from kernel import quickjson, trace
 from kernel.errors import PyctrError
 from kernel.paths import open_real
 
@@ -229,5 +228,5 @@ def _history_of(after: State, one: Instruction) -> str:
     if one.word in ("RUN", "CMD", "ENTRYPOINT") and one.listed is None and one.text:
         if one.word == "RUN":
             return " ".join(["RUN", *after.shell, one.text])
-        return f"{one.word} {json.dumps([*after.shell, one.text])}"
+        return f"{one.word} {quickjson.dumps([*after.shell, one.text])}"
     return one.shown

@@ -6,9 +6,8 @@ stages may be built by processes of their own.
 
 from __future__ import annotations
 
-import json
-
 from images.adding import Layer
+from kernel import quickjson
 from kernel.record import Record
 
 TYPE_CHECKING = False
@@ -107,12 +106,12 @@ def dumps(state: State) -> str:
     """JSON of a state."""
     fields = state.as_dict()
     fields["layers"] = [(one.diff_id, one.digest, one.size) for one in state.layers]
-    return json.dumps(fields)
+    return quickjson.dumps(fields)
 
 
 def loads(text: str) -> State:
     """The state of :func:`dumps`."""
-    fields = json.loads(text)
+    fields = quickjson.loads(text)
     fields["layers"] = tuple(Layer(*one) for one in fields["layers"])
     fields["history"] = tuple(fields["history"])
     return State(**fields)

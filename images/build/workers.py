@@ -8,13 +8,11 @@ cleans up; a worker whose parent is killed dies with it.
 
 from __future__ import annotations
 
-import json
 import os
-import select
 
 from images.build import state
 from images.build.errors import BuildError, StepFailed
-from kernel import process, signals, sockets
+from kernel import process, quickjson, signals, sockets
 from kernel.errors import PyctrError
 
 TYPE_CHECKING = False
@@ -60,6 +58,8 @@ def _go_on(
             waiting.remove(one)
             worker = _Worker(here, one)
             running[worker.socket.fileno()] = worker
+    import select  # a build from the cache does without
+
     poll = select.poll()
     for fd in running:
         poll.register(fd, select.POLLIN)
@@ -99,7 +99,7 @@ class _Worker:
         chunk = self.socket.recv(1 << 16)
         *lines, self._content = (self._content + chunk).split(b"\n")
         for line in lines:
-            said = json.loads(line)
+            said = quickjson.loads(line)
             if isinstance(said, dict):
                 self._said = said
             else:
@@ -150,7 +150,7 @@ def _work(here: Site, stage: Stage, said: socket, parent: int) -> None:
         process.set_pdeathsig(signals.SIGTERM)
         if os.getppid() != parent:
             return
-        here.told = lambda event: said.sendall(json.dumps(event).encode() + b"\n")
+        here.told = lambda event: said.sendall(quickjson.dumps(event).encode() + b"\n")
         try:
             stage.advance(perform=True)
             assert stage.state is not None
@@ -160,7 +160,7 @@ def _work(here: Site, stage: Stage, said: socket, parent: int) -> None:
             line = {"what": error.what, "why": error.why, "hint": error.hint, "output": output}
         except OSError as error:
             line = {"what": "a stage cannot be built", "why": str(error)}
-        said.sendall(json.dumps(line).encode() + b"\n")
+        said.sendall(quickjson.dumps(line).encode() + b"\n")
         said.recv(1)
     except BaseException:  # the parent sees that nothing was said
         return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from images.dockerfile import lines as logical
 from images.dockerfile.errors import at
+from kernel import quickjson
 from kernel.record import Record
 
 TYPE_CHECKING = False
@@ -183,10 +184,8 @@ def _flags(
 def _listed(text: str) -> tuple[str, ...] | None:
     if not text.startswith("["):
         return None
-    import json
-
     try:
-        words = json.loads(text)
+        words = quickjson.loads(text)
     except (ValueError, RecursionError):
         return None
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import pytest
+
+from kernel import quickjson
 
 TRY = """
 import sys
@@ -16,6 +19,15 @@ try:
 except ValueError as error:
     print("refused:", error)
 """
+
+
+def test_a_canonical_text_is_what_json_writes_sorted_without_spaces() -> None:
+    value: object
+    for value in ({"b": [1, 2.5, None], "a": {"ü": "\n\\", "": True}}, [], "x", {"z": {}, "y": []}):
+        expected = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        assert quickjson.canonical(value) == expected
+    with pytest.raises(TypeError):
+        quickjson.canonical({"a": b"x"})
 
 
 @pytest.mark.parametrize(
