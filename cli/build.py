@@ -114,7 +114,7 @@ def _name(text: str) -> Reference:
 
 def _network(text: str) -> str:
     if text not in ("default", "host", "none"):
-        raise ValueError("it is default, host or none: there are no other networks yet")
+        raise ValueError("it is default, host or none")
     return "none" if text == "none" else "host"
 
 
