@@ -255,7 +255,7 @@ def _record(
                 home.volumes.insert(volumes)
                 home.volumes.attach(made.id, mounts)
                 home.networks.attach(endpoints)
-                home.networks.published.insert(made.id, publishing.publications(made.settings))
+                publishing.record(home, made)
             return made
         except home.db.IntegrityError as error:
             if "containers.name" not in str(error):

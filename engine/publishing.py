@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from engine import containers
 from engine.errors import EngineError
-from network import forwards, ports
+from network import ports
 from network.ports import Publication
 
 TYPE_CHECKING = False
@@ -78,6 +78,13 @@ def publications(settings: Settings) -> tuple[Publication, ...]:
     return tuple(dict.fromkeys(made))
 
 
+def record(home: Home, container: Container) -> None:
+    """What a new container publishes, within the caller's transaction."""
+    wanted = publications(container.settings)
+    if wanted:
+        home.networks.published.insert(container.id, wanted)
+
+
 def _of_exposed(name: str) -> Publication:
     try:
         return ports.of_exposed(name)
@@ -113,7 +120,7 @@ def hold(home: Home, container: Container, warn: Callable[[str], None]) -> Held 
     """
     if not _publishes(container.settings):
         return None
-    from network import holding
+    from network import forwards, holding
 
     published = home.networks.published
     wanted = published.of(container.id)

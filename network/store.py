@@ -17,9 +17,8 @@ import time
 
 from kernel import quickjson, trace
 from kernel.record import Record
-from network import forwards, options, subnets
+from network import options, subnets
 from network.errors import NetworkConflict, NetworkError, NetworkNotFound
-from network.published import Published
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from network.forwards import Forward
+    from network.published import Published
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS networks (
@@ -295,10 +295,14 @@ class Store:
     @property
     def published(self) -> Published:
         """The ports that containers publish."""
+        from network.published import Published
+
         return Published(self._db)
 
     def forwards(self, container_id: str = "") -> dict[str, tuple[Forward, ...]]:
         """Where the ports lead that are held, by container: of all, or of one."""
+        from network import forwards
+
         held = self.published.held(container_id)
         live = self.endpoints(container_id) if container_id else self.live() if held else ()
         places: dict[str, list[Endpoint]] = {}
