@@ -92,8 +92,9 @@ def _forward() -> Sequence[tuple[dict[str, Any], ...]]:
     dnat = match({"ct": {"key": "status"}}, "dnat", "in")
     between = {"concat": [meta("iifname"), meta("oifname")]}
     return [
-        (is_("iifname", "@bridges", "!="), is_("oifname", "@bridges", "!="), {"return": None}),
+        # First, because it is nearly every packet; of others' it says nothing to other tables.
         (match({"ct": {"key": "state"}}, ["established", "related"], "in"), {"accept": None}),
+        (is_("iifname", "@bridges", "!="), is_("oifname", "@bridges", "!="), {"return": None}),
         (match(between, "@within"), {"accept": None}),
         (is_("iifname", "@internal"), {"drop": None}),
         (dnat, {"accept": None}),
