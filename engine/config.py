@@ -65,7 +65,7 @@ KEYS = (
     Key("network", "PYCTR_NETWORK", "text", "--network of new containers", ("bridge",)),
     Key("network_subnet", "PYCTR_NETWORK_SUBNET", "text", "Subnet of the network bridge"),
     Key("network_pools", "PYCTR_NETWORK_POOLS", "list",
-        "Where subnets are taken from, such as 10.64.0.0/10:24"),
+        "Pools of subnets, such as 10.64.0.0/10:24"),
     Key("volumes.trash_age", "PYCTR_VOLUME_TRASH", "duration",
         "How long a retired volume can be restored", ("24h",)),
     Key("containers.memory", "PYCTR_MEMORY", "size", "--memory of new containers"),

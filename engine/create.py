@@ -259,9 +259,10 @@ def _record(
             return made
         except home.db.IntegrityError as error:
             if "containers.name" not in str(error):
+                there = home.images.lookup(made.image_id)
+                gone = "one of its networks" if there else f"image {made.image}"
                 raise EngineError(
-                    f"cannot create container {made.name}",
-                    "its image or a network was removed just now",
+                    f"cannot create container {made.name}", f"{gone} was removed just now"
                 ) from None
         if not named:
             made = made.replace(name=names.with_number(names.generate()))

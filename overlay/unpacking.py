@@ -82,7 +82,8 @@ def unpack(stream: IO[bytes], writer: Writer) -> int:
             except OSError as error:
                 if error.errno not in _ITS_FAULT:
                     raise
-                why = f"entry {entry.name[:200]!r}: {os.strerror(error.errno or 0).lower()}"
+                reason = error.strerror or os.strerror(error.errno)
+                why = f"entry {entry.name[:200]!r}: {reason.lower()}"
                 raise OverlayError(f"{writer.what} is refused", why) from None
         writer.finish()
     except TarError as error:

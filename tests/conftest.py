@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 # A slow, busy machine is no failure of what is tested.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup(1) has ignored it, and children would too
 
 PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 

@@ -209,8 +209,8 @@ is written ./name or /folder/name.""",
         ),
         at_least=1,
         at_most=2,
-        details="What is mounted in the container is told on standard error. With"
-        " SOURCE_DATE_EPOCH in the environment the\nsame files give the same image.",
+        details="What is mounted in the container is told on standard error. With SOURCE_DATE_EPOCH"
+        " in the\nenvironment the same files give the same image.",
         examples=("pyctr commit -c 'VOLUME /data' web mine:1.0",),
     ),
     Command(

@@ -170,7 +170,7 @@ COMMANDS: tuple[Command, ...] = (
             FILTER,
         ),
         details="Filters: ancestor, before, exited, expose, health, id, label, name, network,"
-        " publish, since, status, volume.",
+        "\npublish, since, status, volume.",
         verb="ls",
         examples=(
             "pyctr ps -a --filter status=exited --filter label=stage=test",

@@ -51,7 +51,7 @@ def points() -> list[str]:
     elsewhere = ["EnterNamespace", "AllocateConsole", "Execute.after", "renaming", "attaching"]
     elsewhere += ["engine.pause.", "engine.reconcile.", "engine.remove.", "engine.stop."]
     elsewhere += ["engine.update.", "engine.monitor.waited", "engine.logs.", "engine.probe."]
-    elsewhere += ["engine.erase.locked", "volumes.store.found", "engine.network"]
+    elsewhere += ["engine.erase.locked", "volumes.store.found", "engine.network", "engine.linked."]
     elsewhere += ["FindPeer", *SHARING, "engine.rotation.", "engine.boot.", "runtime.rootfs."]
     elsewhere += ["MountCgroups1"] if cgroups.hierarchies().pure_v2 else []
     return [
