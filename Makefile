@@ -32,6 +32,7 @@ docs: ## Write docs/docker-differences.md anew from the parser
 bench: ## Compare with docker, podman, runc and crun, where they are installed
 	@scripts/setup run
 	@benchmarks/run
+	@benchmarks/build
 	@benchmarks/network
 
 clean: ## Remove the virtual environment and caches

@@ -1,4 +1,4 @@
-"""import, load, save and commit of a Debian image with thousands of files, beside the peers.
+"""import, load, pull, save and commit of a Debian image with thousands of files, beside the peers.
 
 Every round works on content that nobody has seen: 64 bytes of the archive change, in place, and
 so do all digests. Nothing is removed between the rounds, for ext4 passes over every inode that was
@@ -12,12 +12,13 @@ import io
 import json
 import os
 import shutil
+import socket
 import subprocess
 import tarfile
 import time
 
 ROUNDS = int(os.environ.get("IMAGE_ROUNDS", "5"))  # each leaves half a gigabyte a tool
-WORKS = ("import", "load", "load gzip", "save", "commit")
+WORKS = ("import", "load", "load gzip", "pull", "save", "commit")
 
 Tools = dict[str, list[str]]
 
@@ -31,6 +32,34 @@ class ImageWork:
         self.env = env
         os.makedirs(self.folder)
         self.root = f"{self.folder}/root.tar"
+        self.registry: subprocess.Popen[bytes] | None = None
+        self.host = ""
+        self.works = WORKS
+
+    def serve(self) -> None:
+        """A registry on loopback, from which everybody pulls; without one nobody does."""
+        if not (shutil.which("docker-registry") and shutil.which("skopeo")):
+            self.works = tuple(work for work in WORKS if work != "pull")
+            return
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.host = f"127.0.0.1:{probe.getsockname()[1]}"
+        kept = {"filesystem": {"rootdirectory": f"{self.folder}/registry"}}
+        settings = {"version": 0.1, "storage": kept, "http": {"addr": self.host}}
+        settings["log"] = {"level": "error", "accesslog": {"disabled": True}}
+        with open(f"{self.folder}/registry.yml", "w") as file:
+            json.dump(settings, file)  # JSON is YAML
+        argv = ["docker-registry", "serve", file.name]
+        quiet = subprocess.DEVNULL
+        self.registry = subprocess.Popen(argv, stdout=quiet, stderr=quiet)
+        while subprocess.run(["curl", "-s", f"http://{self.host}/v2/"], stdout=quiet).returncode:
+            time.sleep(0.1)
+
+    def end(self) -> None:
+        """Ends the registry."""
+        if self.registry is not None:
+            self.registry.kill()
+            self.registry.wait()
 
     def prepare(self) -> str:
         """Makes the root file system, or takes that of $BENCH_ROOT; why it cannot, or ""."""
@@ -53,11 +82,13 @@ class ImageWork:
     def measure(self) -> dict[str, dict[str, list[float]]]:
         """Seconds of each round, by work and tool; the first round warms up."""
         times: dict[str, dict[str, list[float]]] = {
-            work: {name: [] for name in self.tools} for work in WORKS
+            work: {name: [] for name in self.tools} for work in self.works
         }
         order = list(self.tools)
         for number in range(ROUNDS + 1):
-            for work in WORKS:
+            for work in self.works:
+                if work == "pull":
+                    self._push(number)
                 for name in order:
                     argv = self._argv(work, name, number)
                     before = time.perf_counter()
@@ -76,6 +107,9 @@ class ImageWork:
         if work.startswith("load"):
             self._change(f"{number} {name} {work}")
             return ["load", "-q", "-i", self._archive(packed=work == "load gzip")]
+        if work == "pull":
+            trusted = ["--tls-verify=false"] if name == "podman" else []
+            return ["pull", "-q", *trusted, f"{self.host}/bench:{number}"]
         if work == "save":
             out = f"{self.folder}/saved-{name}"
             if os.path.exists(out):
@@ -83,6 +117,13 @@ class ImageWork:
                 os.unlink(out)
             return ["save", "-o", out, image]
         return ["commit", self._container(name, image, number), f"{image}-changed"]
+
+    def _push(self, number: int) -> None:
+        """A new image into the registry, its layer in gzip, from none of the tools."""
+        self._change(f"{number} pull")
+        source, target = f"docker-archive:{self._archive(packed=False)}", f"{self.host}/bench"
+        argv = ["skopeo", "copy", "-q", "--insecure-policy", "--dest-tls-verify=false"]
+        self._run([*argv, source, f"docker://{target}:{number}"])
 
     def _container(self, name: str, image: str, number: int) -> str:
         """A container with some thousand files of its own."""
