@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup(1) has ignored it, and children would too
+# What nohup(1), or a shell in the background, has ignored, whatever is tested would ignore as well.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
