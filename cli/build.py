@@ -27,15 +27,13 @@ _NO_BUILDKIT = "pyctr builds by itself, without BuildKit"
 def _build(parsed: Parsed) -> int:
     from engine import build
     from images.build.errors import StepFailed
+    from images.build.site import Request
     from kernel import tree
 
     quiet = parsed.quiet or parsed.progress == "quiet"
     shown = steps.Steps(sys.stderr, "quiet" if quiet else parsed.progress)
     arguments = _arguments(parsed)
-    request = build.BuildRequest(
-        parsed.words[0],
-        sys.stdin.buffer,
-        parsed.file or "",
+    wanted = Request(
         tuple(parsed.tag),
         arguments,
         dict(parsed.label),
@@ -44,9 +42,10 @@ def _build(parsed: Parsed) -> int:
         parsed.platform,
         parsed.network,
         parsed.no_cache,
-        "always" if parsed.pull else "missing",
         clock.read(arguments[_EPOCH]) if arguments.get(_EPOCH) else clock.epoch(),
     )
+    pull = "always" if parsed.pull else "missing"
+    request = build.BuildRequest(parsed.words[0], sys.stdin.buffer, wanted, parsed.file or "", pull)
     if parsed.iidfile and os.path.exists(parsed.iidfile):
         os.unlink(parsed.iidfile)  # nobody takes an old id for the new one
     here = home.find()
@@ -63,7 +62,7 @@ def _build(parsed: Parsed) -> int:
     if quiet:
         print(f"sha256:{made}")
     else:
-        names = "".join(f"\nnamed {name.familiar}" for name in request.names)
+        names = "".join(f"\nnamed {name.familiar}" for name in wanted.names)
         print(f"built sha256:{made}{names}", file=sys.stderr)
     return 0
 

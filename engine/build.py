@@ -12,7 +12,7 @@ import os
 from engine import locks, reconcile, registries
 from engine.errors import EngineError
 from images import platforms
-from images.build import building, context, site
+from images.build import building, context
 from images.build.errors import BuildError
 from images.build.runner import Runner
 from kernel import trace
@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     from engine.home import Home
     from images.build.context import Tree
     from images.build.runner import Command
-    from images.build.site import Told
+    from images.build.site import Request, Told
     from images.pull import Told as PullTold
-    from images.references import Reference
     from images.store import Image, Store
 
 _made = trace.point("engine.build.workspace_made")
@@ -38,26 +37,17 @@ _HEAD = 512  # bytes of standard input that tell an archive from a Dockerfile
 
 
 class BuildRequest(Record):
-    """What a person asked for.
+    """What is built from, and ``wanted``, what it is to become.
 
     ``context`` is a folder, or - for an archive or a Dockerfile on ``stdin``; ``dockerfile`` is a
-    path, "" for the usual one, - for ``stdin``. ``pull`` is missing or always. The others are
-    those of :class:`images.build.site.Request`.
+    path, "" for the usual one, - for ``stdin``. ``pull`` is missing or always.
     """
 
     context: str
     stdin: IO[bytes]
+    wanted: Request
     dockerfile: str = ""
-    names: tuple[Reference, ...] = ()
-    build_args: dict[str, str] = {}  # noqa: RUF012 - a frozen record's default
-    labels: dict[str, str] = {}  # noqa: RUF012 - a frozen record's default
-    secrets: dict[str, bytes] = {}  # noqa: RUF012 - a frozen record's default
-    target: str = ""
-    platform: str = ""
-    network: str = "host"
-    no_cache: bool = False
     pull: str = "missing"
-    epoch: int | None = None
 
 
 def build(
@@ -81,12 +71,8 @@ def build(
 def _build(
     runner: Runner, request: BuildRequest, told: Told, content: str, file: str, tree: Tree
 ) -> str:
-    wanted = site.Request(
-        content, file, tree, request.names, request.build_args, request.labels, request.secrets,
-        request.target, request.platform, request.network, request.no_cache, request.epoch,
-    )  # fmt: skip
     try:
-        return building.build(runner, wanted, told)
+        return building.build(runner, request.wanted, content, file, tree, told)
     finally:
         tree.close()
 

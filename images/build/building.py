@@ -13,15 +13,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from images.build.context import Tree
     from images.build.runner import Runner
     from images.build.site import Request, Told
     from images.build.state import State
 
 
-def build(runner: Runner, request: Request, told: Told) -> str:
-    """Builds an image and gives it its names; returns its id. BuildError, ImageError."""
-    dockerfile = parser.parse(request.content, request.file)
-    here = site.Site(runner, request, dockerfile.escape, told)
+def build(
+    runner: Runner, request: Request, content: str, file: str, context: Tree, told: Told
+) -> str:
+    """Builds an image of a Dockerfile and gives it its names; returns its id.
+
+    ``content`` is the Dockerfile, ``file`` its name for messages. BuildError, ImageError.
+    """
+    dockerfile = parser.parse(content, file)
+    here = site.Site(runner, request, context, dockerfile.escape, told)
     host = platforms.Platform("linux", host_architecture())
     wanted = platforms.parse(request.platform) if request.platform else host
     predefined = variables.predefined(wanted, host, request.target)

@@ -105,7 +105,7 @@ def copy(here: Site, work: Work, state: State, one: Instruction) -> Step:
     chain = [] if wanted.link and numeric else state.chain
     origin = one.flag("from")
     if not origin:
-        found = _selected(here.request.context, wanted)
+        found = _selected(here.context, wanted)
         digest = found.digest() if found else ""
         key = here.key("COPY", chain, said, digest)
         return Step(
@@ -213,27 +213,22 @@ def _perform(
     found: Selection | None,
     fetched: list[tuple[Fetched, IO[bytes]]],
 ) -> None:
-    from images.build import place
+    from images.build.place import Place
 
     epoch, lower = here.request.epoch, here.lower(state)
 
     def put(root: int, owner: tuple[int, int] | None) -> None:
-        at, mode, workdir = wanted.destination, wanted.chmod or None, state.workdir
+        there = Place(
+            root, wanted.destination, workdir=state.workdir, owner=owner,
+            mode=wanted.chmod or None, epoch=epoch,
+        )  # fmt: skip
+        several = wanted.several
         if found is not None:
-            place.place(
-                found, root, at, workdir=workdir, owner=owner, mode=mode, unpack=wanted.unpack,
-                epoch=epoch,
-            )  # fmt: skip
+            there.selection(found, unpack=wanted.unpack)
         for own, spool in fetched:
-            place.file(
-                spool.fileno(), own.name, root, at, workdir=workdir, owner=owner, mode=mode,
-                unpack=wanted.unpack_urls, several=wanted.several, epoch=epoch,
-            )  # fmt: skip
+            there.file(spool.fileno(), own.name, unpack=wanted.unpack_urls, several=several)
         for name, content in wanted.texts:
-            place.text(
-                content, name, root, at, workdir=workdir, owner=owner, mode=mode,
-                several=wanted.several, epoch=epoch,
-            )  # fmt: skip
+            there.text(content, name, several=several)
 
     def owner_in(root: int) -> tuple[int, int] | None:
         return here.runner.owner(root, wanted.chown) if wanted.chown else None

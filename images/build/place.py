@@ -63,87 +63,25 @@ class Loose(Record):
         return os.dup(self.fd)
 
 
-def place(
-    selection: Selection,
-    root_fd: int,
-    destination: str,
-    *,
-    workdir: str = "/",
-    owner: Owner = None,
-    mode: str | int | None = None,
-    unpack: bool = False,
-    epoch: int | None = None,
-) -> None:
-    """Copies a selection to ``destination``, which is relative to ``workdir``, in a root.
+class Place:
+    """The destination of one instruction in a root, and how files get there.
 
+    ``destination`` is relative to ``workdir``.
     ``owner`` (uid, gid) is that of --chown: it gets all that is made. With None files keep theirs
     where the tree says so and become root's otherwise, and archives keep theirs. ``mode`` is that
-    of --chmod, as its text or a number. ``unpack`` says that archives are unpacked. No time of
-    what is copied or made is later than ``epoch``, in seconds. BuildError.
+    of --chmod, as its text or a number. No time of what is copied or made is later than ``epoch``,
+    in seconds. Whatever is put there, a failure is a BuildError.
     """
-    way = _Way(root_fd, destination, workdir, owner, mode, epoch)
-    way.put(selection.items, selection.shown, unpack=unpack, parents=selection.parents)
-
-
-def file(
-    fd: int,
-    name: str,
-    root_fd: int,
-    destination: str,
-    *,
-    workdir: str = "/",
-    owner: Owner = None,
-    mode: str | int | None = None,
-    unpack: bool = False,
-    several: bool = False,
-    epoch: int | None = None,
-) -> None:
-    """Copies the file of a descriptor, which has no tree, as ``name``; see :func:`place`.
-
-    ``several`` says that it is one of several sources, which need a folder as their destination.
-    """
-    way = _Way(root_fd, destination, workdir, owner, mode, epoch)
-    way.put((Loose(fd, name),), name, unpack=unpack, several=several)
-
-
-def text(
-    content: bytes,
-    name: str,
-    root_fd: int,
-    destination: str,
-    *,
-    workdir: str = "/",
-    owner: Owner = None,
-    mode: str | int | None = None,
-    several: bool = False,
-    epoch: int | None = None,
-) -> None:
-    """Makes a file, mode 0644, out of a here-document; see :func:`file`."""
-    fd = os.memfd_create("here-document")
-    try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(fd, view) :]
-        os.fchmod(fd, 0o644)
-        file(
-            fd, name, root_fd, destination,
-            workdir=workdir, owner=owner, mode=mode, several=several, epoch=epoch,
-        )  # fmt: skip
-    finally:
-        os.close(fd)
-
-
-class _Way:
-    """The destination of one instruction, and how files get there."""
 
     def __init__(
         self,
         root_fd: int,
         destination: str,
-        workdir: str,
-        owner: Owner,
-        mode: str | int | None,
-        epoch: int | None,
+        *,
+        workdir: str = "/",
+        owner: Owner = None,
+        mode: str | int | None = None,
+        epoch: int | None = None,
     ) -> None:
         self._root = root_fd
         self._shown = destination
@@ -153,18 +91,41 @@ class _Way:
         self._mode = None if mode is None else modes.parse(mode)
         self._latest = None if epoch is None else epoch * 10**9
 
-    def put(
+    def selection(self, found: Selection, *, unpack: bool = False) -> None:
+        """Copies a selection; ``unpack`` says that archives are unpacked."""
+        several = len(found.items) > 1
+        self._all(found.items, found.shown, unpack, several=several, parents=found.parents)
+
+    def file(self, fd: int, name: str, *, unpack: bool = False, several: bool = False) -> None:
+        """Copies the file of a descriptor, which is in no tree, as ``name``.
+
+        ``several`` says that it is one of several sources, which need a folder to go to.
+        """
+        self._all((Loose(fd, name),), name, unpack, several=several)
+
+    def text(self, content: bytes, name: str, *, several: bool = False) -> None:
+        """Makes a file, mode 0644, out of a here-document; see :meth:`file`."""
+        fd = os.memfd_create("here-document")
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(fd, view) :]
+            os.fchmod(fd, 0o644)
+            self.file(fd, name, several=several)
+        finally:
+            os.close(fd)
+
+    def _all(
         self,
         items: Sequence[Item | Loose],
         shown: str,
-        *,
         unpack: bool,
-        several: bool = False,
+        *,
+        several: bool,
         parents: bool = False,
     ) -> None:
-        """Copies or unpacks all of them."""
         try:
-            self._put(items, unpack, several or len(items) > 1, parents)
+            self._put(items, unpack, several, parents)
         except OSError as error:
             raise refused(f"cannot copy {shown} to {self._shown}", error) from None
 

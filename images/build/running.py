@@ -139,7 +139,7 @@ def _key_of(here: Site, work: Work, mount: RunMount) -> dict[str, Any]:
     if mount.kind == "bind" and mount.origin:
         made["files"] = chain_of(here, work, mount.origin)
     elif mount.kind == "bind":
-        made["files"] = select(here.request.context, (mount.source or "/",)).digest()
+        made["files"] = select(here.context, (mount.source or "/",)).digest()
     return made
 
 
@@ -177,14 +177,14 @@ def _variable(one: Mounted) -> str:
 
 def _from_context(here: Site, mount: RunMount, folder: str) -> str:
     """A copy of what is mounted: nothing that is ignored, and nothing that the host still has."""
-    from images.build import place
+    from images.build.place import Place
 
-    found = select(here.request.context, (mount.source or "/",))
+    found = select(here.context, (mount.source or "/",))
     copied = f"{folder}/bind-{os.urandom(4).hex()}"
     os.mkdir(copied, 0o755)
     root = os.open(copied, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        place.place(found, root, "/content")
+        Place(root, "/content").selection(found)
     finally:
         os.close(root)
     return f"{copied}/content"
@@ -217,14 +217,14 @@ def _fill(here: Site, work: Work, mount: RunMount, new: str, folder: str) -> Non
     tree.remove_tree(new)
     os.mkdir(new, 0o755)
     if mount.origin:
-        from images.build import place
+        from images.build.place import Place
 
         lower = here.runner.store.stack(chain_of(here, work, mount.origin))
         with here.runner.workspace() as scratch:
             source = context.root(view.opened(lower, scratch))
             root = os.open(new, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                place.place(select(source, (mount.source or "/",)), root, "/")
+                Place(root, "/").selection(select(source, (mount.source or "/",)))
             finally:
                 os.close(root)
                 source.close()

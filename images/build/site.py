@@ -41,17 +41,13 @@ _adopted = trace.point("images.build.site.adopted")
 
 
 class Request(Record):
-    """What a person asked for.
+    """What a person asked for, besides the Dockerfile and the context.
 
-    ``content`` is the Dockerfile, ``file`` its name for messages, ``context`` what COPY copies
-    from. ``secrets`` are by id. ``epoch`` (seconds since 1970) is SOURCE_DATE_EPOCH, after which
+    ``secrets`` are by id. ``epoch`` (seconds since 1970) is SOURCE_DATE_EPOCH, after which
     nothing was made; None if there is none. ``target`` and ``platform`` are "" for the last stage
     and this machine.
     """
 
-    content: str
-    file: str
-    context: Tree
     names: tuple[Reference, ...] = ()
     build_args: dict[str, str] = {}  # noqa: RUF012 - a frozen record's default
     labels: dict[str, str] = {}  # noqa: RUF012 - a frozen record's default
@@ -66,13 +62,17 @@ class Request(Record):
 class Site:
     """The state of one build that its instructions share.
 
-    ``states`` are the stages that are done, by index. ``held`` are locks on layers and archives,
-    by diff id: they stay on the disk until the build has ended.
+    ``context`` is what COPY copies from. ``states`` are the stages that are done, by index.
+    ``held`` are locks on layers and archives, by diff id: they stay on the disk until the build
+    has ended.
     """
 
-    def __init__(self, runner: Runner, request: Request, escape: str, told: Told) -> None:
+    def __init__(
+        self, runner: Runner, request: Request, context: Tree, escape: str, told: Told
+    ) -> None:
         self.runner = runner
         self.request = request
+        self.context = context
         self.escape = escape
         self.told = told
         self.outer: dict[str, str] = {}

@@ -10,8 +10,9 @@ import threading
 
 import pytest
 
-from images.build import fetch, place
+from images.build import fetch
 from images.build.errors import BuildError
+from images.build.place import Place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -214,8 +215,9 @@ def test_what_was_fetched_is_placed_with_its_mode_and_time(web: Web, tmp_path: P
     root = os.open(tmp_path, os.O_RDONLY)
     with tempfile.TemporaryFile() as spool:
         fetched = fetch.fetch(f"{web.url}/file", spool)
-        place.file(spool.fileno(), fetched.name, root, "/downloads/")
-        place.file(spool.fileno(), fetched.name, root, "/bin/tool", mode="755", owner=(1, 1))
+        Place(root, "/downloads/").file(spool.fileno(), fetched.name)
+        tool = Place(root, "/bin/tool", mode="755", owner=(1, 1))
+        tool.file(spool.fileno(), fetched.name)
     os.close(root)
     first, second = os.stat(tmp_path / "downloads/file"), os.stat(tmp_path / "bin/tool")
     assert (first.st_mode & 0o777, first.st_mtime, first.st_size) == (

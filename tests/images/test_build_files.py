@@ -15,10 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from images.build import archives, context, place, select
+from images.build import archives, context, select
 from images.build.context import Tree
 from images.build.errors import BuildError
 from images.build.ignore import Ignore
+from images.build.place import Place
 from kernel.paths import RENAME_EXCHANGE, renameat2
 
 TYPE_CHECKING = False
@@ -58,7 +59,10 @@ class Ground:
         choice = {key: options.pop(key) for key in ("exclude", "parents") if key in options}
         root = os.open(self.root, os.O_RDONLY)
         try:
-            place.place(select.select(tree, sources, **choice), root, to, **options)
+            unpack = options.pop("unpack", False)
+            Place(root, to, **options).selection(
+                select.select(tree, sources, **choice), unpack=unpack
+            )
         finally:
             os.close(root)
 
@@ -445,14 +449,14 @@ def test_no_time_is_later_than_the_epoch(ground: Ground) -> None:
 def test_a_file_without_a_tree_gets_there_by_the_same_rules(ground: Ground) -> None:
     root = os.open(ground.root, os.O_RDONLY)
     make(ground.outside, {})
-    place.text(b"echo\n", "EOF", root, "bin/run", mode="755", owner=(3, 4))
-    place.text(b"a", "one", root, "docs/", epoch=9)
-    place.text(b"b", "two", root, "docs")
+    Place(root, "bin/run", mode="755", owner=(3, 4)).text(b"echo\n", "EOF")
+    Place(root, "docs/", epoch=9).text(b"a", "one")
+    Place(root, "docs").text(b"b", "two")
     with pytest.raises(BuildError, match="several files to none"):
-        place.text(b"b", "two", root, "none", several=True)
+        Place(root, "none").text(b"b", "two", several=True)
     fd = os.memfd_create("x")
     with pytest.raises(BuildError, match="names no file"):
-        place.file(fd, "", root, "docs/")
+        Place(root, "docs/").file(fd, "")
     os.close(fd)
     os.close(root)
     assert ground.found() == {"bin/run": "echo\n", "docs/one": "a", "docs/two": "b"}
