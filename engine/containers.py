@@ -10,6 +10,7 @@ from kernel.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from engine.home import Home
@@ -85,12 +86,12 @@ def search(home: Home, text: str) -> Container:
         query = f"SELECT {_COLUMNS} FROM containers WHERE id >= ? AND id < ? ORDER BY id"
         rows = home.db.execute(query, (wanted, wanted + "g")).fetchall()
         if len(rows) > 1:
-            raise _ambiguous(text, [_container(row) for row in rows])
+            raise _ambiguous(text, [of_row(row) for row in rows])
     if not rows:
         raise ContainerNotFound(
             f"no such container: {text}", "", "pyctr ps -a shows all containers"
         )
-    return _container(rows[0])
+    return of_row(rows[0])
 
 
 _SHOWN = 10
@@ -112,14 +113,14 @@ def get(home: Home, container_id: str) -> Container | None:
     """The row as it is now, or None."""
     query = f"SELECT {_COLUMNS} FROM containers WHERE id = ?"
     row = home.db.execute(query, (container_id,)).fetchone()
-    return _container(row) if row else None
+    return of_row(row) if row else None
 
 
 def named(home: Home, name: str) -> Container | None:
     """The container that has exactly that name, or None."""
     query = f"SELECT {_COLUMNS} FROM containers WHERE name = ?"
     row = home.db.execute(query, (name,)).fetchone()
-    return _container(row) if row else None
+    return of_row(row) if row else None
 
 
 def require(home: Home, container: Container) -> Container:
@@ -134,7 +135,7 @@ def listing(home: Home, statuses: tuple[str, ...] = ()) -> list[Container]:
     """All containers, or those with one of the statuses, the newest first."""
     only = f"WHERE status IN ({', '.join('?' * len(statuses))})" if statuses else ""
     query = f"SELECT {_COLUMNS} FROM containers {only} ORDER BY created DESC"
-    return [_container(row) for row in home.db.execute(query, statuses)]
+    return [of_row(row) for row in home.db.execute(query, statuses)]
 
 
 def names(home: Home, ids: list[str]) -> list[str]:
@@ -145,14 +146,9 @@ def names(home: Home, ids: list[str]) -> list[str]:
 
 def insert(home: Home, container: Container) -> None:
     """A new row, within the caller's transaction."""
-    from engine.settings import encode
-
-    values = container.as_dict() | {
-        "settings": encode(container.settings),
-        "oom_killed": int(container.oom_killed),
-    }
+    values = row(container)
     marks = ", ".join("?" * len(values))
-    home.db.execute(f"INSERT INTO containers ({_COLUMNS}) VALUES ({marks})", tuple(values.values()))
+    home.db.execute(f"INSERT INTO containers ({_COLUMNS}) VALUES ({marks})", values)
 
 
 def update(home: Home, container_id: str, **columns: Any) -> bool:
@@ -248,7 +244,19 @@ def rename(home: Home, container: Container, name: str) -> None:
     events.of_container(home, renamed, "rename", oldName=f"/{container.name}")
 
 
-def _container(row: tuple[Any, ...]) -> Container:
+def row(container: Container) -> tuple[Any, ...]:
+    """The values of a container's columns; :func:`of_row` is the way back."""
+    from engine.settings import encode
+
+    values = container.as_dict() | {
+        "settings": encode(container.settings),
+        "oom_killed": int(container.oom_killed),
+    }
+    return tuple(values.values())
+
+
+def of_row(row: Sequence[Any]) -> Container:
+    """The container of the values of its columns."""
     fields = dict(zip(Container._fields, row, strict=True))
     fields["settings"] = decode(fields["settings"])
     fields["oom_killed"] = bool(fields["oom_killed"])

@@ -28,6 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
     from collections.abc import Callable, Collection
+    from typing import Any
 
     from engine.loglines import Log
 
@@ -82,18 +83,18 @@ class Client:
 
 
 class Hub:
-    """``first`` is the command that started the container; ``on_freeze(client, frozen)`` is asked
-    to freeze or thaw the container for a client, also when that client is gone.
+    """``folder`` is where slow clients' bytes may wait; ``on_freeze(client, frozen)`` is asked to
+    freeze or thaw the container for a client, also when that client is gone.
     """
 
     def __init__(
-        self, first: Client, on_freeze: Callable[[Client, bool], None], *, once: bool = False
+        self, folder: str, on_freeze: Callable[[Client, bool], None], *, once: bool = False
     ) -> None:
-        self.clients = {first.fd: first}
-        self.first = first
+        self.clients: dict[int, Client] = {}
         self.listener: socket | None = None
         self.log: Log | None = None
         self.on_resize: Callable[[int, int], None] | None = None  # told of the terminal's new size
+        self._folder = folder
         self._on_freeze = on_freeze
         self._once = once
         self._streams: dict[int, str] = {}  # descriptor of the container's output to its name
@@ -118,6 +119,39 @@ class Hub:
     def descriptors(self) -> set[int]:
         """The descriptors of the container's streams."""
         return {*self._streams, self._input, self._peer} - {-1}
+
+    def admit(self, client: Client) -> None:
+        """One more who is attached."""
+        self.clients[client.fd] = client
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nobody is attached and nothing waits for the program."""
+        return not self.clients and not self._to_input
+
+    def save(self) -> dict[str, Any]:
+        """What :meth:`restore` needs; to be asked for while the hub :attr:`is_quiet`."""
+        assert self.is_quiet and self.listener is not None
+        return {
+            "folder": self._folder,
+            "once": self._once,
+            "streams": list(self._streams.items()),
+            "input": self._input,
+            "peer": self._peer,
+            "tty": self._tty,
+            "input_ends": self._input_ends,
+            "listener": self.listener.fileno(),
+        }
+
+    @staticmethod
+    def restore(saved: dict[str, Any], on_freeze: Callable[[Client, bool], None]) -> Hub:
+        """A hub as it was when it was saved, of inherited descriptors."""
+        made = Hub(saved["folder"], on_freeze, once=saved["once"])
+        made._streams = dict(saved["streams"])
+        made._input, made._peer, made._tty = saved["input"], saved["peer"], saved["tty"]
+        made._input_ends = saved["input_ends"]
+        made.listener = sockets.adopt(saved["listener"])
+        return made
 
     # -- one turn --------------------------------------------------------------------------
 
@@ -284,8 +318,7 @@ class Hub:
         if sockets.peer_uid(connection) not in (0, os.geteuid()):
             connection.close()
             return True
-        client = Client(connection, self.first.waiting.folder)
-        self.clients[client.fd] = client
+        self.admit(Client(connection, self._folder))
         return True
 
     def _with_client(self, client: Client, events: int) -> None:

@@ -6,6 +6,10 @@ program starts anew, and at the end. Each stream has its own.
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _LINE_MAX = 16 << 10
 
 
@@ -52,3 +56,7 @@ class Log:
 
     def reap(self, ready: set[int]) -> None:
         """Deals with what is ready."""
+
+    def save(self) -> dict[str, Any] | None:
+        """What another process needs to go on with this log; None if it cannot now, or at all."""
+        return None

@@ -24,11 +24,12 @@ import time
 from engine import logopts
 from engine.loglines import Log
 from engine.logopts import Limits
-from kernel import process, signals, trace
+from kernel import signals, trace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     from engine.containers import Container
     from engine.home import Home
@@ -64,7 +65,8 @@ class Writer(Log):
         super().__init__()
         self._path = path
         self._limits = limits or Limits()
-        self._attributes = _attributes(attributes or {})
+        self._given = attributes or {}
+        self._attributes = _attributes(self._given)
         self._child = self._pidfd = -1
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         if self._limits.max_size:
@@ -93,6 +95,24 @@ class Writer(Log):
         """
         if self._pidfd in ready and self._reap() == 0:
             self._compress()
+
+    def save(self) -> dict[str, Any] | None:
+        """What :meth:`restore` needs; None while a child compresses."""
+        if self._child > 0:
+            return None
+        return {
+            "path": self._path,
+            "limits": list(self._limits.as_dict().values()),
+            "attributes": self._given,
+            "waiting": {name: rest.decode("latin-1") for name, rest in self._waiting.items()},
+        }
+
+    @staticmethod
+    def restore(saved: dict[str, Any]) -> Writer:
+        """The log that was saved, opened anew."""
+        made = Writer(saved["path"], Limits(*saved["limits"]), saved["attributes"])
+        made._waiting = {name: rest.encode("latin-1") for name, rest in saved["waiting"].items()}
+        return made
 
     def _entry(self, stream: str, line: bytes) -> bytes:
         from _json import encode_basestring_ascii as quoted
@@ -187,7 +207,7 @@ class Writer(Log):
             return
         if child == 0:
             _compress_all(plain, parent)
-        self._child, self._pidfd = child, process.pidfd_open(child)
+        self._child, self._pidfd = child, os.pidfd_open(child)
 
     def _reap(self) -> int:
         """Waits for the child; its wait status."""
@@ -248,6 +268,7 @@ def _compress_all(names: list[str], parent: int) -> None:
     """The child: compresses files, each complete under its new name before the old one goes."""
     code = 1
     try:
+        from kernel import process
         from kernel.paths import close_range
 
         process.set_pdeathsig(signals.SIGKILL)

@@ -22,7 +22,8 @@ from __future__ import annotations
 import os
 import time
 
-from engine import containers, events, health, locks, logs, network, restart, wire
+from engine import containers, events, health, locks, logs, network, restart, resting, wire
+from engine.attendant import Attendant, run
 from engine.erase import erase
 from engine.errors import ContainerNotFound
 from engine.hub import Client, Hub
@@ -36,6 +37,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
     from collections.abc import Callable
+    from typing import Any
 
     from engine.containers import Container
     from engine.home import Home
@@ -69,8 +71,9 @@ def main(
     ``output`` say which streams it wants, ``steps`` whether it wants to be told of each step.
     ``joining`` is the network that was made for this start, if it has one of its own.
     """
-    code = 1
-    try:
+    folder = home.folder(container.id)
+
+    def life() -> None:
         os.setsid()
         os.chdir("/")  # the folder of the command must not stay busy
         for number in (
@@ -85,59 +88,48 @@ def main(
         ):
             signals.signal(number, signals.SIG_IGN)
         signals.set_wakeup_fd(-1)
-        first = Client(client, home.folder(container.id), stdin=stdin, output=output)
-        _Monitor(home, container, plan, first, joining).run(steps)
-        code = 0
-    except BaseException:
-        _leave_note(home, container)
-    finally:
-        os._exit(code)
+        first = Client(client, folder, stdin=stdin, output=output)
+        Monitor(home, container, joining).run(plan, first, steps)
+
+    run(life, folder)
 
 
-def _leave_note(home: Home, container: Container) -> None:
-    """An unexpected end leaves its traceback beside the log."""
-    import traceback
+class Monitor:
+    """``joining`` is the network that was made for the first start."""
 
-    try:
-        with open(f"{home.folder(container.id)}/monitor-error", "w") as file:
-            traceback.print_exc(file=file)
-    except OSError:
-        return
-
-
-class _Monitor:
     def __init__(
-        self,
-        home: Home,
-        container: Container,
-        plan: Plan,
-        client: Client,
-        joining: network.Joining | None,
+        self, home: Home, container: Container, joining: network.Joining | None = None
     ) -> None:
         self.home = home
         self.container = container
-        self.plan = plan
         self.joining = joining  # while it is being started
         self.held = joining.held if joining is not None else None  # ports of the host
-        self.hub = Hub(client, self._freeze, once=container.settings.stdin_once)
-        self.hub.on_resize = self._resized
+        once = container.settings.stdin_once
+        self.hub = Hub(home.folder(container.id), self.freeze, once=once)
+        self.hub.on_resize = self.resized
+        self.attendant = Attendant(self.hub, self.host_ends)
         self.code = 0  # of the last end
         self.pause = 0.0  # before the last start by the policy
         self.began = 0.0  # of the last start (time.monotonic)
+        self.pid = 0  # of the program
         self.watch: Watch | None = None
-        self.signalled = -1  # readable after SIGTERM
+
+    @property
+    def _name(self) -> str:
+        return f"pyctr:{self.container.short_id}"[:15]
 
     # -- the beginning ---------------------------------------------------------------------
 
-    def run(self, steps: bool) -> None:
-        first = self.hub.first
+    def run(self, plan: Plan, first: Client, steps: bool) -> None:
+        """From the start of the container that ``first`` has asked for to its end."""
+        self.hub.admit(first)
 
         def told(index: int, nanoseconds: int) -> None:
             first.tell(wire.message(wire.STEP, [index, nanoseconds]))
             first.flush()
 
         try:
-            begun = self._launch(told if steps else None, restarts=0, stopped=0)
+            begun = self._launch(plan, told if steps else None, restarts=0, stopped=0)
         except PyctrError as error:
             self._failed(first, error)
             return
@@ -145,13 +137,17 @@ class _Monitor:
         first.tell(wire.message(wire.STARTED, {"pid": begun.pid}))
         first.flush()
         cgroups.leave_unit(_CGROUP)
-        started: Started | None = begun
-        while started is not None:
-            again = self._end(self._serve(started))
-            started = self._start_again() if again else None
+        self.carry_on(self._serve(begun))
+
+    def carry_on(self, status: int) -> None:
+        """From an end of the program, with a wait status, to the last one."""
+        while self._end(status) and (started := self._start_again()) is not None:
+            status = self._serve(started)
         self._leave()
 
-    def _launch(self, on_step: Callable[[int, int], None] | None, **columns: int) -> Started:
+    def _launch(
+        self, plan: Plan, on_step: Callable[[int, int], None] | None, **columns: int
+    ) -> Started:
         """Starts the program while its volumes are held, and records it before they are not.
 
         ``columns`` are further ones to record.
@@ -166,7 +162,7 @@ class _Monitor:
             theirs, ours = self._pipes()
         try:
             root = f"{self.home.folder(container.id)}/rootfs"
-            started = launch(self.plan, root, theirs, on_step)
+            started = launch(plan, root, theirs, on_step)
         except BaseException:
             for fd in ours:
                 if fd >= 0:
@@ -239,44 +235,44 @@ class _Monitor:
         self.home.close()
         held = self.held.descriptors if self.held is not None else ()
         keep_only({self.hub.listener.fileno(), *self.hub.descriptors, *self.hub.clients, *held})
-        self._heed_sigterm()
-        process.set_name(f"pyctr:{self.container.short_id}"[:15])
+        self.attendant.heed_sigterm()
+        process.set_name(self._name)
         self.hub.log = logs.of(self.home, self.container)
-
-    def _heed_sigterm(self) -> None:
-        self.signalled, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        signals.set_wakeup_fd(write, warn_on_full_buffer=False)
-        signals.signal(signals.SIGTERM, lambda _number, _frame: None)
 
     # -- the middle ------------------------------------------------------------------------
 
     def _serve(self, started: Started) -> int:
         """Moves bytes until the first process has ended; returns its wait status."""
-        pidfd = os.pidfd_open(started.pid)
-        watch = self.watch = self._watch(started)
-        ready: set[int] = set()
-        while pidfd not in ready:
-            if watch is None:
-                ready = self._turn(pidfd)
-            else:
-                ready = self._turn(pidfd, *watch.descriptors, timeout=watch.patience)
-                watch.turn(ready)
-        os.close(pidfd)
-        return os.waitpid(started.pid, 0)[1]
+        self.pid = started.pid
+        self.watch = self._watch(started)
+        return self.attendant.serve(started.pid, self.watch, self.rest)
 
-    def _turn(self, *watched: int, timeout: float | None = None) -> set[int]:
-        """One turn of the hub; which of ``watched`` are ready."""
-        log = self.hub.log
-        children = log.descriptors if log is not None else ()
-        ready = self.hub.turn((*watched, *children, self.signalled), timeout)
-        if self.signalled in ready:
-            os.read(self.signalled, 64)
-            self._host_ends()
-        if log is not None and children:
-            log.reap(ready)
-        return ready
+    def rest(self) -> None:
+        """Goes on with little memory, if that can be (see :mod:`engine.resting`)."""
+        knows = {
+            "home": [self.home.root, self.home.run, self.home.trash_age],
+            "container": containers.row(self.container),
+            "held": self.held.save() if self.held is not None else None,
+            "pid": self.pid, "pause": self.pause, "began": self.began,
+        }  # fmt: skip
+        held = self.held.descriptors if self.held is not None else ()
+        resting.rest(knows, self._name, self.hub, held)
 
-    def _host_ends(self) -> None:
+    @staticmethod
+    def wake(knows: dict[str, Any], attendant: Attendant) -> Monitor:
+        """The monitor that rested, with all that it has to do besides."""
+        from engine.home import Home
+
+        made = Monitor(Home(*knows["home"]), containers.of_row(knows["container"]))
+        made.attendant, made.hub = attendant, attendant.hub
+        made.pid, made.pause, made.began = knows["pid"], knows["pause"], knows["began"]
+        if knows["held"] is not None:
+            from network.holding import Held
+
+            made.held = Held.restore(knows["held"])
+        return made
+
+    def host_ends(self) -> None:
         """Ends the container as `stop` does, but not for good. A process of its own has the time
         to be patient, and is nobody's child to wait for.
         """
@@ -304,7 +300,7 @@ class _Monitor:
 
         return Watch(self.home, self.container, started)
 
-    def _freeze(self, client: Client, frozen: bool) -> None:
+    def freeze(self, client: Client, frozen: bool) -> None:
         """Freezes the container for a client; it thaws at the latest when the client is gone."""
         try:
             with locks.alone(self.home, self.container) as held:
@@ -315,7 +311,7 @@ class _Monitor:
         finally:
             self.home.close()
 
-    def _resized(self, columns: int, rows: int) -> None:
+    def resized(self, columns: int, rows: int) -> None:
         row = containers.get(self.home, self.container.id) or self.container
         events.of_container(self.home, row, "resize", height=str(rows), width=str(columns))
         self.home.close()
@@ -412,7 +408,7 @@ class _Monitor:
             self.home.close()
             if row is None or row.stopped or not self._is_waiting(row):
                 return
-            self._turn(timeout=left)
+            self.attendant.turn(timeout=left)
 
     def _is_waiting(self, row: Container) -> bool:
         """Whether a row says that this monitor is to start the container again."""
@@ -428,7 +424,7 @@ class _Monitor:
             self.held = joining.held
         try:
             path = joining.path if joining is not None else ""
-            self.plan = compose.make_plan(self.home, row, network=path)
+            plan = compose.make_plan(self.home, row, network=path)
             files.write(self.home, row)
             if joining is not None:
                 joining.complete()
@@ -436,7 +432,7 @@ class _Monitor:
             if joining is not None:
                 joining.abandon()
             raise
-        started = self._launch(None)
+        started = self._launch(plan, None)
         self.home.close()
         return started
 

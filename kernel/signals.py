@@ -11,6 +11,7 @@ from _signal import (
     SIG_DFL,
     SIG_IGN,
     SIG_SETMASK,
+    SIG_UNBLOCK,
     SIGALRM,
     SIGBUS,
     SIGCHLD,
@@ -44,8 +45,9 @@ __all__ = [
     "SIGALRM", "SIGBUS", "SIGCHLD", "SIGCONT", "SIGFPE", "SIGHUP", "SIGILL", "SIGINT", "SIGKILL",
     "SIGPIPE", "SIGQUIT", "SIGSEGV", "SIGSTOP", "SIGSYS", "SIGTERM", "SIGTRAP", "SIGTSTP",
     "SIGTTIN", "SIGTTOU", "SIGURG", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGXFSZ", "SIG_BLOCK",
-    "SIG_DFL", "SIG_IGN", "SIG_SETMASK", "name", "names", "number", "pthread_sigmask",
-    "set_wakeup_fd", "signal",
+    "SIG_DFL", "SIG_IGN", "SIG_SETMASK", "SIG_UNBLOCK", "name", "names", "number",
+    "pthread_sigmask", "set_wakeup_fd", "signal",
+
 ]  # fmt: skip
 
 

@@ -25,6 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
     from collections.abc import Iterable
+    from typing import Any
 
     from network.ports import Publication
 
@@ -59,6 +60,18 @@ class Held:
     def descriptors(self) -> list[int]:
         """What must stay open."""
         return [one.fileno() for one in self._sockets]
+
+    def save(self) -> list[Any]:
+        """What :meth:`restore` needs."""
+        return [self.descriptors, [list(one.as_dict().values()) for one in self.publications]]
+
+    @staticmethod
+    def restore(saved: list[Any]) -> Held:
+        """What was held, of inherited descriptors."""
+        made = Held()
+        made._sockets = [_socket.socket(fileno=fd) for fd in saved[0]]
+        made.publications = [ports.Publication(*values) for values in saved[1]]
+        return made
 
     def close(self) -> None:
         """Anybody may have the ports."""

@@ -66,3 +66,17 @@ def descriptors(pid: int) -> dict[int, str]:
     """What the descriptors of a process lead to, as far as proc(5) names it."""
     folder = f"/proc/{pid}/fd"
     return {int(fd): os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)}
+
+
+def rested(pyctr: Pyctr, name: str) -> int:
+    """The monitor of a running container, as soon as it rests."""
+    pid = monitor_of(pyctr, name)
+    until(lambda: is_resting(pid), f"the monitor of {name} rests")
+    return pid
+
+
+def is_resting(pid: int) -> bool:
+    """Whether it is the other program, and heeds signals already."""
+    with open(f"/proc/{pid}/cmdline") as file:
+        command = file.read()
+    return "resting.main" in command and int(status(pid, "SigCgt"), 16) >> 14 & 1 == 1

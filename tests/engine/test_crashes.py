@@ -53,6 +53,7 @@ def points() -> list[str]:
     elsewhere += ["engine.update.", "engine.monitor.waited", "engine.logs.", "engine.probe."]
     elsewhere += ["engine.erase.locked", "volumes.store.found", "engine.network", "engine.linked."]
     elsewhere += ["FindPeer", *SHARING, "engine.rotation.", "engine.boot.", "runtime.rootfs."]
+    elsewhere += ["engine.resting."]
     elsewhere += ["MountCgroups1"] if cgroups.hierarchies().pure_v2 else []
     return [
         name

@@ -25,13 +25,14 @@ class House:
         ours, self.first = sockets.pair()
         self.client = Client(ours, folder, output=("stdout", "stderr"))
         self.frozen: list[bool] = []
-        self.hub = Hub(self.client, lambda _client, frozen: self.frozen.append(frozen), once=True)
+        self.hub = Hub(folder, lambda _client, frozen: self.frozen.append(frozen), once=True)
         output, self.stdout = os.pipe()
         errors, self.stderr = os.pipe()
         self.stdin, target = os.pipe()
         os.set_blocking(self.stdout, False)
         os.set_blocking(self.stdin, False)
         self.hub.connect({output: "stdout", errors: "stderr"}, target, tty=False)
+        self.hub.admit(self.client)
         self.hub.listener = sockets.listen(f"{folder}/socket")
         self.folder = folder
 

@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from tests.network.conftest import HOST, OUTSIDE, Host, Place, eventually
+from tests.watch import rested
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -307,11 +308,24 @@ def test_a_port_that_another_program_has_is_refused_by_pid_and_name(host: Host) 
 
 
 def test_a_program_cannot_have_a_port_that_a_container_has(host: Host) -> None:
-    host.up("web", "-p", "7777:80")
-    ran = subprocess.run(
-        host.place.argv(sys.executable, "-c", SERVER), capture_output=True, timeout=60
-    )
-    assert b"Address already in use" in ran.stderr
+    """Also while its monitor rests, and when its policy has started it again."""
+    host.up("web", "--restart", "on-failure", "-p", "7777:80")
+
+    def is_refused() -> bool:
+        argv = host.place.argv(sys.executable, "-c", SERVER)
+        ran = subprocess.run(argv, capture_output=True, timeout=60)
+        return b"Address already in use" in ran.stderr
+
+    assert is_refused()
+    rested(host, "web")
+    assert is_refused()
+    os.kill(int(host.out("inspect", "--format", "{{.State.Pid}}", "web")), signal.SIGKILL)
+    template = "{{.RestartCount}} {{.State.Status}}"
+    eventually(lambda: host.out("inspect", "--format", template, "web") == "1 running")
+    assert is_refused() and "0.0.0.0:7777" in host.out("port", "web")
+    rested(host, "web")
+    host("stop", "-t", "0", "web")
+    host.place.start(SERVER)
 
 
 def test_an_address_of_somebody_else_is_refused(host: Host) -> None:
