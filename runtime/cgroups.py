@@ -24,12 +24,16 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     class Cgroup(Protocol):
-        """One container's place in all hierarchies."""
+        """One container's place in all hierarchies.
+
+        Its processes are born in ``unified``, the folder of version 2 ("" if there is none), and
+        :func:`enter` the others.
+        """
 
         folders: tuple[str, ...]
+        unified: str
 
         def create(self, resources: dict[str, Any]) -> None: ...
-        def add(self, pid: int) -> None: ...
         def writes(self, resources: dict[str, Any]) -> list[tuple[str, str]]: ...
         def check_memory(self, limit: int) -> None: ...
         def lacking(self, resources: dict[str, Any]) -> dict[str, str]: ...
@@ -153,6 +157,18 @@ def leave_unit(path: str) -> None:
                 write(folder + path, "cgroup.procs", str(os.getpid()))
             except (OSError, RuntimeFailure):
                 continue
+
+
+def enter(cgroup: Cgroup) -> None:
+    """Moves this process, which has one thread, into the cgroup in each hierarchy of version 1.
+
+    The kernel lets a thread that moves itself pass at once. Before it moves a whole process, or
+    another one, it waits until no processor is in the middle of a fork (kernel/cgroup/cgroup.c,
+    cgroup_procs_write_start): an RCU grace period, 5 to 15 milliseconds.
+    """
+    for folder in cgroup.folders:
+        if folder != cgroup.unified:
+            write(folder, "tasks", "0")
 
 
 def make(folder: str) -> None:

@@ -30,8 +30,9 @@ class Cgroup:
         self._parents = dict(found.v1)
         self._path = path
         self.folders = tuple(dict.fromkeys(self._at.values()))
-        if found.v2:
-            self.folders += (found.v2 + path,)
+        self.unified = found.v2 and found.v2 + path
+        if self.unified:
+            self.folders += (self.unified,)
 
     def create(self, resources: dict[str, Any]) -> None:
         """Makes the folders and sets the limits. RuntimeFailure if the parent is frozen."""
@@ -58,11 +59,6 @@ class Cgroup:
             for file in ("cpuset.cpus", "cpuset.mems"):
                 if not cgroups.read(folder, file):
                     cgroups.write(folder, file, cgroups.read(above, file))
-
-    def add(self, pid: int) -> None:
-        """Moves a process into the cgroup, in every hierarchy."""
-        for folder in self.folders:
-            cgroups.write(folder, "cgroup.procs", str(pid))
 
     def writes(self, resources: dict[str, Any]) -> list[tuple[str, str]]:
         """The control files that ``linux.resources`` (OCI config-linux.md) means.

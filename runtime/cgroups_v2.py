@@ -30,8 +30,8 @@ class Cgroup:
         self._root = found.v2
         self._path = path
         self._controllers = tuple(c for c in _CONTROLLERS if c in found.v2_controllers)
-        self._folder = found.v2 + path
-        self.folders = (self._folder, *(f + path for n, f in found.v1.items()))
+        self.unified = found.v2 + path
+        self.folders = (self.unified, *(f + path for n, f in found.v1.items()))
 
     def create(self, resources: dict[str, Any]) -> None:
         """Makes the folder, sets limits and device rules. RuntimeFailure below a frozen one."""
@@ -41,7 +41,7 @@ class Cgroup:
         if rules:
             from runtime import device_filter
 
-            device_filter.attach(self._folder, rules)
+            device_filter.attach(self.unified, rules)
 
     def _make(self) -> None:
         """Makes the folders, and switches the controllers on in those above."""
@@ -65,11 +65,6 @@ class Cgroup:
         if missing:
             cgroups.write(folder, "cgroup.subtree_control", " ".join(f"+{n}" for n in missing))
 
-    def add(self, pid: int) -> None:
-        """Moves a process into the cgroup."""
-        for folder in self.folders:
-            cgroups.write(folder, "cgroup.procs", str(pid))
-
     def writes(self, resources: dict[str, Any]) -> list[tuple[str, str]]:
         """The control files that ``linux.resources`` (OCI config-linux.md) means.
 
@@ -88,20 +83,20 @@ class Cgroup:
                     f"the {controller} controller is not available in {self._root}",
                     "leave the limit out, or enable the controller",
                 )
-            made.append((f"{self._folder}/{file}", value))
+            made.append((f"{self.unified}/{file}", value))
         return made
 
     def check_memory(self, limit: int) -> None:
         """RuntimeFailure if so low a limit (bytes, -1 for none) would kill processes at once."""
-        used = cgroups.amount(cgroups.read(self._folder, "memory.current"))
-        counts = cgroups.read(self._folder, "memory.stat")
+        used = cgroups.amount(cgroups.read(self.unified, "memory.current"))
+        counts = cgroups.read(self.unified, "memory.stat")
         kept = used - cgroups.counter(counts, "file") + cgroups.counter(counts, "shmem")
         if 0 <= limit < kept:
             raise RuntimeFailure(
                 f"cannot set memory.max to {limit}",
                 f"{kept} bytes are in use",
                 "end something in the container first",
-                f"{self._folder}/memory.max",
+                f"{self.unified}/memory.max",
             )
 
     def lacking(self, resources: dict[str, Any]) -> dict[str, str]:
@@ -114,13 +109,13 @@ class Cgroup:
         return {
             key: file
             for key, file, _ in self._wanted(resources)
-            if not file or not os.path.exists(f"{self._folder}/{file}")
+            if not file or not os.path.exists(f"{self.unified}/{file}")
         }
 
     def available(self) -> tuple[str, str]:
         """The CPUs and memory nodes that it has, as lists such as 0-3; "" if nobody says."""
         cpus, mems = (f"cpuset.{word}.effective" for word in ("cpus", "mems"))
-        return cgroups.read(self._folder, cpus), cgroups.read(self._folder, mems)
+        return cgroups.read(self.unified, cpus), cgroups.read(self.unified, mems)
 
     def _wanted(self, resources: dict[str, Any]) -> list[tuple[str, str, str]]:
         weight = "io.bfq.weight" if self._offers("io.bfq.weight") else "io.weight"
@@ -133,51 +128,51 @@ class Cgroup:
 
     def _offers(self, file: str) -> bool:
         """Whether the file is there, in the folder or, before it is made, in the one above."""
-        folder = self._folder if os.path.isdir(self._folder) else os.path.dirname(self._folder)
+        folder = self.unified if os.path.isdir(self.unified) else os.path.dirname(self.unified)
         return os.path.exists(f"{folder}/{file}")
 
     def usage(self) -> cgroups.Usage:
         """What it has used so far."""
-        used = cgroups.amount(cgroups.read(self._folder, "memory.current"))
-        idle = cgroups.counter(cgroups.read(self._folder, "memory.stat"), "inactive_file")
-        counts = [line.split()[1:] for line in cgroups.read(self._folder, "io.stat").splitlines()]
+        used = cgroups.amount(cgroups.read(self.unified, "memory.current"))
+        idle = cgroups.counter(cgroups.read(self.unified, "memory.stat"), "inactive_file")
+        counts = [line.split()[1:] for line in cgroups.read(self.unified, "io.stat").splitlines()]
         moved = {"rbytes": 0, "wbytes": 0}
         for word in (word for words in counts for word in words):
             name, _, count = word.partition("=")
             if name in moved:
                 moved[name] += int(count)
         return cgroups.Usage(
-            cgroups.counter(cgroups.read(self._folder, "cpu.stat"), "usage_usec") * 1000,
+            cgroups.counter(cgroups.read(self.unified, "cpu.stat"), "usage_usec") * 1000,
             cgroups.without_idle_files(used, idle),
-            cgroups.amount(cgroups.read(self._folder, "memory.max")),
-            cgroups.amount(cgroups.read(self._folder, "pids.current")),
+            cgroups.amount(cgroups.read(self.unified, "memory.max")),
+            cgroups.amount(cgroups.read(self.unified, "pids.current")),
             moved["rbytes"],
             moved["wbytes"],
         )
 
     def pids(self) -> list[int]:
         """All processes in the cgroup and below."""
-        return cgroups.pids_below(self._folder)
+        return cgroups.pids_below(self.unified)
 
     def oom_kills(self) -> int:
         """How many processes the kernel killed here for want of memory."""
-        return cgroups.counter(cgroups.read(self._folder, "memory.events"), "oom_kill")
+        return cgroups.counter(cgroups.read(self.unified, "memory.events"), "oom_kill")
 
     def freeze(self, frozen: bool) -> None:
         """Freezes or thaws all processes; returns when the kernel says that it is done."""
         import time
 
-        cgroups.write(self._folder, "cgroup.freeze", str(int(frozen)))
+        cgroups.write(self.unified, "cgroup.freeze", str(int(frozen)))
         state = "frozen 1" if frozen else "frozen 0"
-        while state not in cgroups.read(self._folder, "cgroup.events"):
+        while state not in cgroups.read(self.unified, "cgroup.events"):
             time.sleep(0.002)
 
     def kill(self) -> None:
         """Kills everything inside; cgroup.kill (since 5.14) also reaches what is frozen."""
-        if os.path.exists(f"{self._folder}/cgroup.kill"):
-            cgroups.write(self._folder, "cgroup.kill", "1")
+        if os.path.exists(f"{self.unified}/cgroup.kill"):
+            cgroups.write(self.unified, "cgroup.kill", "1")
             return
-        if cgroups.read(self._folder, "cgroup.freeze") == "1":
+        if cgroups.read(self.unified, "cgroup.freeze") == "1":
             self.freeze(False)
         cgroups.kill_all(self)
 

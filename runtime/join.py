@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 
 from kernel import namespaces, process, sockets
+from kernel.clone import clone3
 from kernel.paths import DEVPTS_SUPER_MAGIC, fs_magic, open_in_root
 from runtime import cgroups, launch, plan
 from runtime.errors import RuntimeFailure
@@ -175,8 +176,8 @@ def begin(
     launch.preload()
     pidfd = Peer(pid, start_time).open()
     ours, theirs = sockets.pair()
-    gate, opener = os.pipe()
-    site = Site("/", gate, theirs)
+    site = Site("/", theirs)
+    site.cgroup = cgroups.of(cgroup)
     own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     child = -1
     try:
@@ -186,14 +187,11 @@ def begin(
         process.set_dumpable(False)  # the child inherits it: see runtime.steps.Fork
         if "pid" in kinds:
             namespaces.setns(pidfd, namespaces.CLONE_NEWPID)
-        child = os.fork()
+        child = clone3(0, site.cgroup.unified)
         if child == 0:
             ours.close()
-            os.close(opener)
             launch.inside(steps, 0, len(steps), site, stdio, on_plan is not None)
         namespaces.setns(own, namespaces.CLONE_NEWPID)
-        cgroups.of(cgroup).add(child)
-        os.write(opener, b"g")
         return child, ours
     except BaseException:
         if child > 0:
@@ -201,6 +199,6 @@ def begin(
         ours.close()
         raise
     finally:
-        for fd in (gate, opener, own, pidfd):
+        for fd in (own, pidfd):
             os.close(fd)
         theirs.close()

@@ -1,10 +1,8 @@
 """Performing a plan: fork, control group, the steps, exec; errors come back over a socket.
 
 Three parties. The caller (the monitor) makes the control group and forks. The child performs the
-rest of the plan on itself; it waits at its gate before it enters the cgroup namespace, so that
-its mounts are made while the kernel moves it into its control group, which takes as long as all
-of them. The program is the child after execve(2): the report socket closes with it, and the end
-of file says that all went well. Any failure comes as one JSON object before that.
+rest of the plan on itself. The program is the child after execve(2): the report socket closes with
+it, and the end of file says that all went well. Any failure comes as one JSON object before that.
 
 The child never returns from here, and imports nothing once the container's files are in sight.
 """
@@ -14,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 
-from kernel import process, sockets, trace
+from kernel import process, sockets
 from kernel.record import Record
 from runtime.errors import RuntimeFailure
 from runtime.plan import Plan
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runtime.steps import Step
-
-_joined = trace.point("runtime.launch.joined")
 
 _HINTS = {
     1: "the host forbids it: pyctr needs real root privileges",  # EPERM
@@ -62,17 +58,17 @@ def launch(
     """
     preload()
     ours, theirs = sockets.pair()
-    gate, opener = os.pipe()
-    site = Site(root, gate, theirs)
+    site = Site(root, theirs)
     try:
         for index, step in enumerate(plan.outside):
             _timed(index, step, site, len(plan.steps), on_step)
             if site.child == 0:
                 ours.close()
-                os.close(opener)
                 first = len(plan.outside)
                 inside(plan.inside, first, len(plan.steps), site, stdio, on_step is not None)
-        return _await(site, ours, theirs, opener, on_step)
+        theirs.close()
+        started = process.start_time(site.child)
+        return Started(site.child, started, listen(ours, on_step))
     except BaseException:
         if site.child > 0:
             abandon(site.child)
@@ -80,28 +76,10 @@ def launch(
             site.cgroup.remove()
         raise
     finally:
-        for fd in (gate, opener, *site.pidfds.values()):
+        for fd in site.pidfds.values():
             os.close(fd)
         ours.close()
         theirs.close()
-
-
-def _await(
-    site: Site,
-    ours: socket,
-    theirs: socket,
-    opener: int,
-    on_step: Callable[[int, int], None] | None,
-) -> Started:
-    """The caller's side after the fork."""
-    theirs.close()
-    started = process.start_time(site.child)
-    assert site.cgroup is not None
-    site.cgroup.add(site.child)
-    _joined()
-    os.write(opener, b"g")
-    console = listen(ours, on_step)
-    return Started(site.child, started, console)
 
 
 def abandon(pid: int) -> None:

@@ -13,6 +13,7 @@ import fcntl
 import os
 
 from kernel import mounts, namespaces, process, signals, sockets, terminals, trace
+from kernel.clone import clone3
 from kernel.paths import close_range, open_in_root
 from kernel.record import Record
 from runtime import capabilities, cgroups, programs, users
@@ -40,17 +41,16 @@ class Site:
     """What the steps of one start share: the only thing here that changes.
 
     ``root`` is where the root filesystem is placed in the private mount namespace, ``root_fd``
-    its descriptor once it is mounted, ``gate`` a pipe that yields a byte when the process is in
-    its control group, ``report`` the socket to the monitor, ``child`` what fork(2) returned,
-    ``pidfds`` those of the containers from which something is taken.
+    its descriptor once it is mounted, ``cgroup`` the container's, ``report`` the socket to the
+    monitor, ``child`` what clone3(2) returned, ``pidfds`` those of the containers from which
+    something is taken.
     """
 
-    def __init__(self, root: str, gate: int = -1, report: socket | None = None) -> None:
+    def __init__(self, root: str, report: socket | None = None) -> None:
         self.root = root
         self.cgroup: cgroups.Cgroup | None = None
         self.child = -1
         self.root_fd = -1
-        self.gate = gate
         self.report = report
         self.user: users.User | None = None
         self.pidfds: dict[Peer, int] = {}
@@ -169,14 +169,15 @@ class Fork(Step):
     """A child that is the first process of the container. Done by the monitor.
 
     It is process 1 of a new pid namespace, or one more in that at ``pid_path`` or of ``peer``, or,
-    without any of these, in the monitor's own.
+    without any of these, in the monitor's own. In the control group of version 2, where there is
+    one, it is from its first moment.
     """
 
     new_pid: bool
     pid_path: str = ""
     peer: Peer | None = None
     why = "a pid namespace holds children only; the monitor itself stays outside"
-    man = "fork(2), pid_namespaces(7)"
+    man = "clone3(2), pid_namespaces(7)"
 
     @property
     def title(self) -> str:
@@ -184,27 +185,26 @@ class Fork(Step):
 
     def call(self) -> str:
         if self.peer is not None:
-            return f"setns(pidfd_open({self.peer.pid}), CLONE_NEWPID), fork()"
+            return f"setns(pidfd_open({self.peer.pid}), CLONE_NEWPID), clone3(CLONE_INTO_CGROUP)"
         if self.pid_path:
-            return f'setns(open("{self.pid_path}"), CLONE_NEWPID), fork()'
-        return "unshare(CLONE_NEWPID), fork()" if self.new_pid else "fork()"
+            return f'setns(open("{self.pid_path}"), CLONE_NEWPID), clone3(CLONE_INTO_CGROUP)'
+        return f"clone3({'CLONE_NEWPID|' if self.new_pid else ''}CLONE_INTO_CGROUP)"
 
     def perform(self, site: Site) -> None:
         # Whoever is in that namespace already sees the child before it can say a word: it inherits
         # that nobody may look into it (proc_pid_root(5), ptrace(2), PR_SET_DUMPABLE(2const)).
         process.set_dumpable(False)
-        if not self.new_pid and not self.pid_path and self.peer is None:
-            site.child = os.fork()
+        unified = site.cgroup.unified if site.cgroup is not None else ""
+        if not self.pid_path and self.peer is None:
+            site.child = clone3(namespaces.CLONE_NEWPID if self.new_pid else 0, unified)
             return
         own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            if self.new_pid:
-                namespaces.unshare(namespaces.CLONE_NEWPID)
-            elif self.peer is not None:
+            if self.peer is not None:
                 namespaces.setns(site.pidfds[self.peer], namespaces.CLONE_NEWPID)
             else:
                 EnterNamespace("pid", self.pid_path).perform(site)
-            site.child = os.fork()
+            site.child = clone3(0, unified)
             if site.child:  # later children of the monitor belong to its own namespace again
                 namespaces.setns(own, namespaces.CLONE_NEWPID)
         finally:
@@ -215,7 +215,7 @@ class Fork(Step):
 
 
 class JoinCgroup(Step):
-    """Waits until the monitor has put this process into its control group."""
+    """Moves this process into its control group, where it is not there already (:class:`Fork`)."""
 
     path: str
     why = "limits must hold before the first instruction of the program; children inherit them"
@@ -226,11 +226,11 @@ class JoinCgroup(Step):
         return "join the control group"
 
     def call(self) -> str:
-        return f'write("{self.path}/cgroup.procs", pid) in each hierarchy'
+        return f'write("{self.path}/tasks", "0") in each hierarchy of version 1'
 
     def perform(self, site: Site) -> None:
-        if site.gate >= 0 and not os.read(site.gate, 1):
-            os._exit(1)  # the monitor gave up; it knows why
+        if site.cgroup is not None:
+            cgroups.enter(site.cgroup)
 
     def shell(self) -> list[str]:
         return []  # the script joined before it unshared

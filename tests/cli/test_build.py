@@ -766,7 +766,7 @@ def test_a_store_from_before_there_were_builds_is_upgraded(build: Builder) -> No
 
 POINTS = (
     "engine.build.workspace_made", "engine.build.workspace_made@2", "engine.build_run.assembled",
-    "engine.build_run.started", "runtime.launch.joined", "images.build.stage.performed",
+    "engine.build_run.started", "runtime.step.JoinCgroup.after", "images.build.stage.performed",
     "runtime.step.Execute.before",
     "images.build.site.changed", "images.build.site.changed@2", "images.build.site.adopted",
     "images.build.cache.recorded", "images.unpacking.written@2", "images.unpacking.renamed@2",

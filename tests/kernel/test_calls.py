@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from kernel import mounts, namespaces, paths, process, trace, tree
+from kernel.clone import clone3
 from kernel.locks import Lock
 
 TYPE_CHECKING = False
@@ -125,6 +126,27 @@ def test_a_pid_is_alive_only_with_its_start_time() -> None:
     child.wait()
     with pytest.raises(ProcessLookupError):
         process.start_time(child.pid)
+
+
+def test_a_clone_goes_on_as_a_fork_does_in_the_namespace_that_was_asked_for() -> None:
+    pid = clone3(namespaces.CLONE_NEWPID)
+    if pid == 0:
+        code = 1
+        try:
+            import colorsys  # the interpreter is whole: it imports, forks and waits
+
+            code = in_child(lambda: colorsys.rgb_to_hls(0, 0, 0)) or int(os.getpid() != 1)
+        finally:
+            os._exit(code)
+    assert os.getpid() != pid > 1
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_a_clone_that_the_kernel_refuses_says_why(home_dir: str) -> None:
+    with pytest.raises(OSError, match="clone3") as refused:
+        clone3(0, home_dir)  # a folder, but no control group
+    assert (refused.value.errno, refused.value.filename) == (errno.EBADF, home_dir)
+    assert in_child(lambda: __import__("colorsys")) == 0, "the lock of imports is free again"
 
 
 def test_removing_a_tree_never_follows_a_link_or_enters_a_mount(home_dir: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from kernel.clone import clone3
 from runtime import cgroups, cgroups_v1, cgroups_v2, device_filter
 from runtime.defaults import device_rules
 from runtime.errors import RuntimeFailure
@@ -253,20 +254,20 @@ def made(path: str, resources: dict[str, Any]) -> Iterator[cgroups.Cgroup]:
 
 def run_in(cgroup: cgroups.Cgroup, work: Callable[[], None]) -> int:
     """A child that does some work inside the control group; its pid."""
-    ready, go = os.pipe()
-    pid = os.fork()
+    entered, entering = os.pipe()
+    pid = clone3(0, cgroup.unified)
     if pid == 0:
         code = 1
         try:
-            os.close(go)
-            os.read(ready, 1)
+            cgroups.enter(cgroup)
+            os.close(entering)
             work()
             code = 0
         finally:
             os._exit(code)
-    os.close(ready)
-    cgroup.add(pid)
-    os.close(go)
+    os.close(entering)
+    os.read(entered, 1)
+    os.close(entered)
     return pid
 
 
@@ -288,6 +289,15 @@ def test_a_cgroup_of_this_host_limits_counts_and_goes(path: str) -> None:
         cgroup.freeze(False)
         cgroup.kill()
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -9
+
+
+def test_a_process_that_entered_is_in_the_cgroup_of_every_hierarchy(path: str) -> None:
+    with made(path, {}) as cgroup:
+        pid = run_in(cgroup, lambda: time.sleep(100))
+        for folder in cgroup.folders:
+            assert cgroups.read(folder, "cgroup.procs") == str(pid), folder
+        cgroup.kill()
+        os.waitpid(pid, 0)
 
 
 def test_usage_is_counted(path: str) -> None:
