@@ -90,10 +90,19 @@ class Usage(Record):
     written: int = 0
 
 
+_here: Hierarchies | None = None
+
+
 def hierarchies() -> Hierarchies:
-    """Reads the mount table of this process (proc_pid_mountinfo(5))."""
-    with open("/proc/self/mountinfo") as table:
-        return parse_mountinfo(table.read())
+    """Those of the mount table of this process (proc_pid_mountinfo(5)), which is read once.
+
+    A hierarchy stays as long as there is a group in it.
+    """
+    global _here
+    if _here is None:
+        with open("/proc/self/mountinfo") as table:
+            _here = parse_mountinfo(table.read())
+    return _here
 
 
 def parse_mountinfo(text: str) -> Hierarchies:

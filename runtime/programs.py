@@ -38,13 +38,13 @@ def execute(program: str, argv: list[str], env: dict[str, str]) -> RuntimeFailur
     """
     failure: tuple[str, OSError] | None = None
     for path in candidates(program, env.get("PATH", "")) if program else ():
+        # As execvp(3): go on where the file is not, but remember a file that was refused.
+        if not _may_be_there(path):
+            continue
         try:
             refuse_magic_links(path)
             os.execve(path, argv, env)
         except OSError as error:
-            # As execvp(3): go on where the file is not, but remember a file that was refused.
-            if error.errno in (errno.ENOENT, errno.ENOTDIR) and not _is_there(path):
-                continue
             failure = failure or (path, error)
             if error.errno not in (errno.EACCES, errno.ENOENT, errno.ENOTDIR):
                 break
@@ -121,11 +121,14 @@ def is_static(path: str) -> bool:
     return not _elf_interpreter(head, order)
 
 
-def _is_there(path: str) -> bool:
+def _may_be_there(path: str) -> bool:
+    """Whether nothing says that there is no such file; a folder may be closed to us."""
     try:
         os.lstat(path)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError:
+        return True
     return True
 
 
