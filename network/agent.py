@@ -265,8 +265,10 @@ class Agent:
     def _prepare(self, store: Store, endpoints: list[Endpoint]) -> None:
         """The rules are there, know these networks, and nobody has touched them."""
         wanted = {one.network.id for one in endpoints}
-        if not (wanted <= self._networks and self._firewall.is_as_we_left_it()):
+        if not (self._firewall.is_as_we_left_it(self._table) and wanted <= self._networks):
             self._refresh(store)
+        elif self._firewall.chains_changed:
+            self._warn_of_drops()
 
     def _refresh(self, store: Store | None = None) -> None:
         """Bridges and rules as the database has them.

@@ -193,6 +193,23 @@ def test_rules_that_another_tool_has_flushed_are_mended(host: Host) -> None:
     assert host.out("exec", "one", *fetch) == f"you are {HOST}", "and so has the next ps"
 
 
+def test_what_others_do_to_their_own_tables_costs_a_start_nothing(host: Host) -> None:
+    host.up("one")
+    ours, pid = "nft -a list ruleset | grep 'table inet pyctr'", host.agent()
+    before = host.sh(ours)
+    host.sh("nft add table inet other; nft add chain inet other mine; nft add table ip pyctr")
+    host.up("two")
+    assert host.sh(ours) == before, "the table is the same one"
+    host.sh("yes 'add rule inet other mine counter' | head -n 4000 | nft -f -")
+    host.up("three")
+    assert host.sh(ours) != before, "the kernel told more than could be kept: it was made anew"
+    before = host.sh(ours)
+    host.sh(f"nft add chain inet {before.split()[2]} mine")
+    host.up("four")
+    assert host.sh(ours) != before, "and so it was when somebody changed it"
+    assert host.agent() == pid
+
+
 def test_other_tables_are_not_touched(host: Host) -> None:
     host.sh(
         "nft add table ip filter; nft add chain ip filter mine '{ type filter hook forward"

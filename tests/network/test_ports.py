@@ -625,7 +625,7 @@ firewall.put("pyctr-many", [one], {})
 for number in range(200):
     lead = Forward("tcp", "", 10000 + number, f"10.8.1.{number + 1}", 80)
     assert firewall.lead("pyctr-many", f"c{number}", (lead,))
-    assert firewall.is_as_we_left_it()
+    assert firewall.is_as_we_left_it("pyctr-many")
 table = run(firewall._nft, [{"list": {"table": {"family": "inet", "name": "pyctr-many"}}}])
 for number in range(200):
     assert firewall.lead("pyctr-many", f"c{number}", ())
