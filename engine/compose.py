@@ -37,12 +37,18 @@ def make_plan(
     the network namespace that was made for it (:mod:`engine.network`).
 
     It holds for this start only: the containers that it joins may have another process next time.
+    The writable layer of --rm goes with the end, also with that of the host: it waits for no disk.
     """
     peers = views.peers(home, container)
     mounts = home.volumes.mounts(container.id)
     folder = home.folder(container.id)
     image = home.images.get(container.image_id)
-    union = Union(skeleton.lower(home, image), f"{folder}/upper", f"{folder}/work")
+    union = Union(
+        skeleton.lower(home, image),
+        f"{folder}/upper",
+        f"{folder}/work",
+        volatile=container.settings.auto_remove,
+    )
     return runtime_plan.make(
         specification(home, container, mounts, console, peers, network),
         union=union,

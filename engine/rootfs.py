@@ -16,7 +16,7 @@ import select
 from engine import compose, containers, files, locks, reconcile, skeleton
 from engine.errors import ContainerConflict
 from kernel import process
-from overlay.union import Union
+from overlay.union import Union, reuse
 from runtime import rootfs
 
 TYPE_CHECKING = False
@@ -131,6 +131,8 @@ class Rootfs:
             ],
         }
         image = home.images.get(container.image_id)
+        if container.settings.auto_remove:
+            reuse(f"{folder}/work")  # of a start that failed
         union = Union(skeleton.lower(home, image), f"{folder}/upper", f"{folder}/work")
         return rootfs.assembled(spec, union, f"{folder}/rootfs", throwaway=not self._writing)
 

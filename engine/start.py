@@ -7,6 +7,7 @@ import os
 from engine import compose, containers, events, files, locks, logopts, network, reconcile, wire
 from engine.errors import ContainerConflict, EngineError
 from kernel import sockets, trace
+from overlay import union
 from runtime import explain, launch
 
 TYPE_CHECKING = False
@@ -97,10 +98,13 @@ def _fork(
     warn: Callable[[str], None],
 ) -> tuple[Plan, Session]:
     """Makes the plan and the monitor that performs it."""
-    if not os.path.isdir(f"{home.folder(container.id)}/upper"):
+    folder = home.folder(container.id)
+    if not os.path.isdir(f"{folder}/upper"):
         raise ContainerConflict(
             f"cannot start container {container.name}", "its files are gone", "pyctr rm it"
         )
+    if container.settings.auto_remove:
+        union.reuse(f"{folder}/work")  # its program has never run, or it would be gone
     logopts.require(container.settings.log_driver)
     joining = network.join(home, container)
     try:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import errno
 import os
 
-from kernel import mounts
+from kernel import mounts, tree
 from kernel.record import Record
 
 _OPTIONS = (("metacopy", "off"), ("redirect_dir", "nofollow"), ("index", "off"))
@@ -32,8 +32,9 @@ class Union(Record):
     """A stack: ``lower`` folders, the topmost first, and a writable ``upper`` with its ``work``.
 
     Paths are absolute. Without ``upper`` the union is read-only. ``lower`` is never empty. What is
-    written into a ``volatile`` one does not wait for the disk, whatever programs ask for: after a
-    crash of the host the upperdir is worth nothing, and the work folder cannot be used again.
+    written into a ``volatile`` one does not wait for the disk, whatever programs ask for, nor does
+    its unmount: after a crash of the host the upperdir is worth nothing. The work folder can then
+    not be used again before :func:`reuse`.
     """
 
     lower: tuple[str, ...]
@@ -109,6 +110,15 @@ def attach(union: Union, target: str, *, legacy: bool = False) -> None:
             os.close(fd)
             return
     mount_at(union, target)
+
+
+def reuse(work: str) -> None:
+    """Lets a work folder be mounted again that was part of a volatile union.
+
+    For a caller who knows that the host has not crashed since, or that nothing is lost by it
+    (overlayfs.rst, "Volatile mount").
+    """
+    tree.remove_tree(f"{work}/work/incompat/volatile")
 
 
 def describe(union: Union) -> str:

@@ -40,6 +40,26 @@ def test_a_command_that_cannot_be_run_says_why(
     assert pyctr.out("ps", "-aq") == "", "--rm counts for a failed start as well"
 
 
+def test_the_layer_of_rm_waits_for_no_disk_and_survives_a_start_that_failed(
+    pyctr: Pyctr, home_dir: str
+) -> None:
+    def union(*flags: str) -> str:
+        story = pyctr("run", *flags, "--explain", "base", "true").stderr
+        return next(line for line in story.splitlines() if "mount the root filesystem" in line)
+
+    assert "volatile" in union("--rm")
+    assert "volatile" not in union("--name", "kept")
+    pyctr("create", "--rm", "--name", "c", "base", "/program")
+    pyctr("start", "-a", "c", code=127)
+    program = f"{home_dir}/program"
+    with open(program, "w") as file:
+        file.write("#!/bin/sh\necho ran\n")
+    os.chmod(program, 0o755)
+    pyctr("cp", program, "c:/program")
+    assert pyctr.out("start", "-a", "c") == "ran"
+    assert pyctr.out("ps", "-aq", "--filter", "name=c") == ""
+
+
 def test_an_executable_that_does_not_fit_says_why(pyctr: Pyctr) -> None:
     make = (
         "printf '#!/bin/sh\\r\\necho x\\r\\n' > /crlf; printf '#!/no/such\\n' > /lost;"
