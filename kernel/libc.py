@@ -10,6 +10,10 @@ from __future__ import annotations
 import ctypes
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _machine = os.uname().machine
 
@@ -30,22 +34,41 @@ def number(name: str) -> int:
         raise OSError(errno.ENOSYS, f"{name} is not known on {_machine}") from None
 
 
-def _check(result: int, name: str, path: str) -> int:
-    if result == -1:
-        code = ctypes.get_errno()
-        message = f"{name}: {os.strerror(code)}"
-        raise OSError(code, message, path) if path else OSError(code, message)
-    return result
+_prototypes: dict[str, Any] = {}  # of syscall(2), by the name of the system call
+
+
+def _failure(name: str, path: str) -> OSError:
+    code = ctypes.get_errno()
+    message = f"{name}: {os.strerror(code)}"
+    return OSError(code, message, path) if path else OSError(code, message)
 
 
 def call(name: str, *args: object, path: str = "") -> int:
     """Calls a function of the C library that returns -1 and sets errno when it fails."""
-    return _check(_libc[name](*args), name, path)
+    result: int = getattr(_libc, name)(*args)
+    if result == -1:
+        raise _failure(name, path)
+    return result
 
 
 def syscall(name: str, nr: int, *args: object, path: str = "") -> int:
-    """syscall(2): ``args`` are ints (passed as long), bytes, None or ctypes objects."""
-    longs = (ctypes.c_long(a) if isinstance(a, int) else a for a in args)
-    function = _libc.syscall
+    """syscall(2): ``args`` are ints (passed as long), bytes, None or ctypes objects.
+
+    An argument is an int in each call of that name, or in none.
+    """
+    function = _prototypes.get(name)
+    if function is None:
+        function = _prototypes[name] = _prototype(args)
+    result: int = function(nr, *args)
+    if result == -1:
+        raise _failure(name, path)
+    return result
+
+
+def _prototype(args: tuple[object, ...]) -> Any:
+    """syscall(2) for such arguments: ctypes converts what it knows the type of fastest."""
+    function = _libc["syscall"]  # a new object each time, unlike the attribute
     function.restype = ctypes.c_long
-    return _check(function(ctypes.c_long(nr), *longs), name, path)
+    kinds = (ctypes.c_long if isinstance(arg, int) else ctypes.c_void_p for arg in args)
+    function.argtypes = (ctypes.c_long, *kinds)
+    return function
