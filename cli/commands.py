@@ -190,9 +190,8 @@ def refusal(words: list[str]) -> tuple[str, str]:
 
 def load(noun: str, verb: str) -> Command:
     """The command itself."""
-    from importlib import import_module
-
-    module = import_module(f"cli.{_module(noun, verb)}")
+    # importlib.import_module does the same, but importing it costs as much as three of our modules.
+    module = __import__(f"cli.{_module(noun, verb)}", fromlist=["COMMANDS"])
     named = f"{noun} {verb}"
     found: Command = next(one for one in module.COMMANDS if named in (one.name, _named(noun, one)))
     return found
