@@ -1,5 +1,8 @@
 """The C library through ctypes: one loader, one way to call, one way to fail.
 
+ctypes takes a quarter of an interpreter's start, and many commands call nothing through it: it is
+imported for the first call.
+
 Every function of this room goes through :func:`call` (a function of the C library) or
 :func:`syscall` (a call that the C library does not wrap). Both turn -1 into
 :class:`OSError` with the errno, the name of the call and the path it was about.
@@ -7,14 +10,13 @@ Every function of this room goes through :func:`call` (a function of the C libra
 
 from __future__ import annotations
 
-import ctypes
 import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_libc = ctypes.CDLL(None, use_errno=True)
+_functions: dict[str, Any] = {}
 _machine = os.uname().machine
 
 # Calls since Linux 5.1 have the same number on every architecture; these are older.
@@ -34,41 +36,44 @@ def number(name: str) -> int:
         raise OSError(errno.ENOSYS, f"{name} is not known on {_machine}") from None
 
 
-_prototypes: dict[str, Any] = {}  # of syscall(2), by the name of the system call
-
-
-def _failure(name: str, path: str) -> OSError:
-    code = ctypes.get_errno()
-    message = f"{name}: {os.strerror(code)}"
-    return OSError(code, message, path) if path else OSError(code, message)
-
-
 def call(name: str, *args: object, path: str = "") -> int:
-    """Calls a function of the C library that returns -1 and sets errno when it fails."""
-    result: int = getattr(_libc, name)(*args)
-    if result == -1:
-        raise _failure(name, path)
-    return result
+    """Calls a function of the C library that returns -1 and sets errno when it fails.
+
+    ``args`` are ints (passed as long, as registers have them), bytes, None or ctypes objects; one
+    is an int in each call of that name, or in none.
+    """
+    function = _functions.get(name)
+    if function is None:
+        function = _functions[name] = _prototype(name, args)
+    return _checked(function(*args), name, path)
 
 
 def syscall(name: str, nr: int, *args: object, path: str = "") -> int:
-    """syscall(2): ``args`` are ints (passed as long), bytes, None or ctypes objects.
-
-    An argument is an int in each call of that name, or in none.
-    """
-    function = _prototypes.get(name)
+    """syscall(2), for a call that the C library may not know; ``args`` as for :func:`call`."""
+    key = f"syscall {name}"
+    function = _functions.get(key)
     if function is None:
-        function = _prototypes[name] = _prototype(args)
-    result: int = function(nr, *args)
-    if result == -1:
-        raise _failure(name, path)
-    return result
+        function = _functions[key] = _prototype("syscall", (nr, *args))
+    return _checked(function(nr, *args), name, path)
 
 
-def _prototype(args: tuple[object, ...]) -> Any:
-    """syscall(2) for such arguments: ctypes converts what it knows the type of fastest."""
-    function = _libc["syscall"]  # a new object each time, unlike the attribute
-    function.restype = ctypes.c_long
-    kinds = (ctypes.c_long if isinstance(arg, int) else ctypes.c_void_p for arg in args)
-    function.argtypes = (ctypes.c_long, *kinds)
+def _prototype(name: str, args: tuple[object, ...]) -> Any:
+    """A function for such arguments: ctypes converts what it knows the type of fastest."""
+    import ctypes
+
+    function = ctypes.CDLL(None, use_errno=True)[name]
+    function.restype = ctypes.c_long if name == "syscall" else ctypes.c_int
+    function.argtypes = tuple(
+        ctypes.c_long if isinstance(arg, int) else ctypes.c_void_p for arg in args
+    )
     return function
+
+
+def _checked(result: int, name: str, path: str) -> int:
+    if result == -1:
+        import ctypes
+
+        code = ctypes.get_errno()
+        message = f"{name}: {os.strerror(code)}"
+        raise OSError(code, message, path) if path else OSError(code, message)
+    return result

@@ -7,8 +7,8 @@ Paths are ``str``; every function raises :class:`OSError`.
 
 from __future__ import annotations
 
-import ctypes
 import os
+import struct
 
 from kernel.libc import call, number, syscall
 
@@ -68,16 +68,8 @@ _NR_FSCONFIG = 431
 _NR_FSMOUNT = 432
 _NR_MOUNT_SETATTR = 442
 
-
-class _MountAttr(ctypes.Structure):
-    """struct mount_attr, linux/mount.h."""
-
-    _fields_ = (
-        ("attr_set", ctypes.c_uint64),
-        ("attr_clr", ctypes.c_uint64),
-        ("propagation", ctypes.c_uint64),
-        ("userns_fd", ctypes.c_uint64),
-    )
+# struct mount_attr, linux/mount.h: attr_set, attr_clr, propagation, userns_fd
+_MOUNT_ATTR = struct.Struct("QQQQ")
 
 
 def mount(
@@ -89,7 +81,7 @@ def mount(
         None if source is None else os.fsencode(source),
         os.fsencode(target),
         None if fstype is None else fstype.encode(),
-        ctypes.c_ulong(flags),
+        flags,
         None if data is None else os.fsencode(data),
         path=target,
     )
@@ -206,14 +198,14 @@ def mount_setattr(
     userns_fd: int = -1,
 ) -> None:
     """mount_setattr(2). ``flags`` may add AT_RECURSIVE; ``propagation`` is one MS_* type."""
-    attr = _MountAttr(attr_set, attr_clr, propagation, userns_fd if userns_fd >= 0 else 0)
+    attr = _MOUNT_ATTR.pack(attr_set, attr_clr, propagation, userns_fd if userns_fd >= 0 else 0)
     syscall(
         "mount_setattr",
         _NR_MOUNT_SETATTR,
         fd,
         os.fsencode(path),
         flags,
-        ctypes.byref(attr),
-        ctypes.sizeof(attr),
+        attr,
+        len(attr),
         path=path,
     )

@@ -6,10 +6,10 @@ on only descriptors are used. See SECURITY and openat2(2), RESOLVE_IN_ROOT.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import stat
+import struct
 
 from kernel.libc import call, syscall
 
@@ -67,15 +67,7 @@ _NR_OPENAT2 = 437
 _EAGAIN_TRIES = 64
 _LINKS_MAX = 40  # followed in one path, as many as the kernel does
 
-
-class _OpenHow(ctypes.Structure):
-    """struct open_how, linux/openat2.h."""
-
-    _fields_ = (
-        ("flags", ctypes.c_uint64),
-        ("mode", ctypes.c_uint64),
-        ("resolve", ctypes.c_uint64),
-    )
+_OPEN_HOW = struct.Struct("QQQ")  # struct open_how, linux/openat2.h: flags, mode, resolve
 
 
 def openat2(dir_fd: int, path: str, flags: int, mode: int = 0, resolve: int = 0) -> int:
@@ -83,7 +75,7 @@ def openat2(dir_fd: int, path: str, flags: int, mode: int = 0, resolve: int = 0)
 
     EAGAIN (a rename raced with the resolution of ..) is tried again a bounded number of times.
     """
-    how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
+    how = _OPEN_HOW.pack(flags | os.O_CLOEXEC, mode, resolve)
     encoded = os.fsencode(path)
     for attempt in range(_EAGAIN_TRIES):
         try:
@@ -92,8 +84,8 @@ def openat2(dir_fd: int, path: str, flags: int, mode: int = 0, resolve: int = 0)
                 _NR_OPENAT2,
                 dir_fd,
                 encoded,
-                ctypes.byref(how),
-                ctypes.sizeof(how),
+                how,
+                len(how),
                 path=path,
             )
         except BlockingIOError:
@@ -204,7 +196,7 @@ def renameat2(
         os.fsencode(old_path),
         new_dir_fd,
         os.fsencode(new_path),
-        ctypes.c_uint(flags),
+        flags,
         path=new_path,
     )
 
@@ -216,7 +208,7 @@ def fchown_path(fd: int, uid: int, gid: int) -> None:
 
 def utimens_path(fd: int, accessed: int, modified: int) -> None:
     """utimensat(2) with AT_EMPTY_PATH (5.8), of an O_PATH descriptor; nanoseconds since 1970."""
-    times = (ctypes.c_long * 4)(*divmod(accessed, 10**9), *divmod(modified, 10**9))
+    times = struct.pack("llll", *divmod(accessed, 10**9), *divmod(modified, 10**9))
     call("utimensat", fd, b"", times, _AT_EMPTY_PATH)
 
 
@@ -241,6 +233,8 @@ def keep_only(kept: set[int]) -> None:
 
 def fs_magic(fd: int) -> int:
     """The type of the file system that holds ``fd`` (statfs(2), f_type)."""
+    import ctypes
+
     buffer = (ctypes.c_long * 32)()
     call("fstatfs", fd, buffer)
     return int(buffer[0]) & 0xFFFFFFFF

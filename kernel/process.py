@@ -5,8 +5,8 @@ prctl(2) goes through the python-prctl package, imported when it is first needed
 
 from __future__ import annotations
 
-import ctypes
 import os
+import struct
 
 from kernel.libc import call, number, syscall
 
@@ -19,53 +19,34 @@ SECCOMP_SET_MODE_FILTER = 1
 KEYCTL_JOIN_SESSION_KEYRING = 1
 
 _CAPABILITY_VERSION_3 = 0x20080522
-
-
-class _CapHeader(ctypes.Structure):
-    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
-
-
-class _CapData(ctypes.Structure):
-    _fields_ = (
-        ("effective", ctypes.c_uint32),
-        ("permitted", ctypes.c_uint32),
-        ("inheritable", ctypes.c_uint32),
-    )
-
-
-class _SockFprog(ctypes.Structure):
-    """struct sock_fprog, linux/filter.h."""
-
-    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+_CAP_HEADER = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)  # of this process
+# The lower halves of the masks (effective, permitted, inheritable), then the upper ones.
+_CAP_DATA = struct.Struct("6I")
 
 
 def capget() -> tuple[int, int, int]:
     """capget(2) of this process: (effective, permitted, inheritable) as 64-bit masks."""
-    header = _CapHeader(_CAPABILITY_VERSION_3, 0)
-    data = (_CapData * 2)()
-    call("capget", ctypes.byref(header), data)
-    low, high = data
-    return (
-        low.effective | high.effective << 32,
-        low.permitted | high.permitted << 32,
-        low.inheritable | high.inheritable << 32,
+    import ctypes
+
+    data = ctypes.create_string_buffer(_CAP_DATA.size)
+    call("capget", _CAP_HEADER, data)
+    halves = _CAP_DATA.unpack(data)
+    effective, permitted, inheritable = (
+        low | high << 32 for low, high in zip(halves[:3], halves[3:], strict=True)
     )
+    return effective, permitted, inheritable
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:
     """capset(2) of this process; masks are 64 bits wide."""
-    header = _CapHeader(_CAPABILITY_VERSION_3, 0)
-    data = (_CapData * 2)(
-        _CapData(effective & 0xFFFFFFFF, permitted & 0xFFFFFFFF, inheritable & 0xFFFFFFFF),
-        _CapData(effective >> 32, permitted >> 32, inheritable >> 32),
-    )
-    call("capset", ctypes.byref(header), data)
+    masks = (effective, permitted, inheritable)
+    low, high = ([mask & 0xFFFFFFFF for mask in masks], [mask >> 32 for mask in masks])
+    call("capset", _CAP_HEADER, _CAP_DATA.pack(*low, *high))
 
 
 def _prctl(option: int, arg2: int = 0, arg3: int = 0) -> int:
     """prctl(2) with zeroes in the unused arguments, as the newer options demand."""
-    ulong = ctypes.c_ulong
-    return call("prctl", option, ulong(arg2), ulong(arg3), ulong(0), ulong(0))
+    return call("prctl", option, arg2, arg3, 0, 0)
 
 
 def bounding_drop(capability: int) -> None:
@@ -128,8 +109,11 @@ def seccomp_load(program: bytes, flags: int = 0) -> None:
 
     Needs CAP_SYS_ADMIN or no_new_privs.
     """
-    fprog = _SockFprog(len(program) // 8, program)
-    syscall("seccomp", number("seccomp"), SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(fprog))
+    import ctypes
+
+    held = ctypes.create_string_buffer(program, len(program))
+    fprog = struct.pack("HP", len(program) // 8, ctypes.addressof(held))  # linux/filter.h
+    syscall("seccomp", number("seccomp"), SECCOMP_SET_MODE_FILTER, flags, fprog)
 
 
 def join_session_keyring(name: str) -> int:
