@@ -19,7 +19,6 @@ import os
 
 from engine.errors import EngineError
 from kernel import units
-from kernel.digest import fingerprint
 from kernel.record import Record
 
 TYPE_CHECKING = False
@@ -178,7 +177,11 @@ def _weight(setting: Setting) -> int:
 
 
 def _run_folder(root: str) -> str:
-    return RUN if root == ROOT else f"{RUN}-{fingerprint(root.encode()).hex()[:12]}"
+    if root == ROOT:
+        return RUN
+    from kernel.digest import fingerprint
+
+    return f"{RUN}-{fingerprint(root.encode()).hex()[:12]}"
 
 
 def _from_word(key: Key, word: str, source: str) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from engine import events
 from engine.errors import ContainerConflict, ContainerNotFound, EngineError
 from engine.settings import Settings, decode
 from kernel import process, trace
@@ -29,7 +28,7 @@ _HEX = frozenset("0123456789abcdef")
 
 
 class Container(Record):
-    """A row of the table; see engine.home.CONTAINERS for the meaning of the columns."""
+    """A row of the table; see engine.tables.CONTAINERS for the meaning of the columns."""
 
     id: str
     name: str
@@ -240,6 +239,8 @@ def rename(home: Home, container: Container, name: str) -> None:
         raise ContainerConflict(
             f"cannot rename container {container.name}", f"the name {name} is already in use"
         ) from None
+    from engine import events
+
     renamed = container.replace(name=name)
     events.of_container(home, renamed, "rename", oldName=f"/{container.name}")
 

@@ -21,65 +21,27 @@ import sys
 
 from engine import config
 from engine.errors import EngineError
-from images import store as image_store
-from kernel.digest import fingerprint
-from kernel.locks import Lock
-from network import store as network_store
-from volumes import store as volume_store
+from kernel import sqlite
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-_VERSION = 5
+    import images.store
+    import network.store
+    import volumes.store
 
-CONTAINERS = """
-CREATE TABLE IF NOT EXISTS containers (
-    id            TEXT PRIMARY KEY,
-    name          TEXT NOT NULL UNIQUE,
-    image_id      TEXT NOT NULL REFERENCES images (id) ON DELETE RESTRICT,
-    image         TEXT NOT NULL,     -- as the person wrote it
-    created       REAL NOT NULL,     -- unix time, as all times here
-    settings      TEXT NOT NULL,     -- JSON of engine.settings.Settings
-    status        TEXT NOT NULL,     -- creating, created, running, paused, restarting, exited,
-                                     -- removing
-    pid           INTEGER NOT NULL,  -- of the first process (while creating: of the command)
-    start_time    INTEGER NOT NULL,  -- of that process, in ticks since boot
-    monitor_pid   INTEGER NOT NULL,
-    monitor_start INTEGER NOT NULL,
-    exit_code     INTEGER NOT NULL,
-    oom_killed    INTEGER NOT NULL,
-    error         TEXT NOT NULL,
-    started       REAL NOT NULL,     -- 0 if never
-    finished      REAL NOT NULL,
-    restarts      INTEGER NOT NULL DEFAULT 0,  -- how often its policy has started it again
-    stopped       INTEGER NOT NULL DEFAULT 0,  -- 1: a person ended it, 2: the end of the host did
-    health        TEXT NOT NULL DEFAULT ''     -- JSON: Status, FailingStreak, Log
-) STRICT;
-CREATE INDEX IF NOT EXISTS containers_by_status ON containers (status);
-CREATE INDEX IF NOT EXISTS containers_by_image ON containers (image_id);
-"""
-
-_UPGRADES = {  # version to what leads to the next one
-    1: """
-ALTER TABLE containers ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE containers ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE containers ADD COLUMN health TEXT NOT NULL DEFAULT '';
-""",
-    2: f"""
-ALTER TABLE image_layers ADD COLUMN size INTEGER NOT NULL DEFAULT -1;
-{image_store.SCHEMA}
-""",
-    3: image_store.SCHEMA,
-    4: network_store.SCHEMA,
-}
+VERSION = 5  # of the tables (engine.tables)
 
 
 class Home:
-    """One root folder: `db`, `images` and `volumes` are opened when they are first needed."""
+    """One root folder: `db`, `images` and `volumes` are opened when they are first needed.
 
-    def __init__(self, root: str, run: str, trash_age: float = volume_store.A_DAY) -> None:
+    Their modules are loaded then, too: no command needs all of them.
+    """
+
+    def __init__(self, root: str, run: str, trash_age: float = 86400.0) -> None:
         self.root = root
         self.run = run
         self.trash_age = trash_age  # seconds
@@ -95,25 +57,33 @@ class Home:
         return self._db
 
     @property
-    def images(self) -> image_store.Store:
+    def images(self) -> images.store.Store:
         """The image store."""
-        return image_store.Store(self.root, self.db, tell=self._told("image"))
+        from images.store import Store
+
+        return Store(self.root, self.db, tell=self._told("image"))
 
     @property
-    def volumes(self) -> volume_store.Store:
+    def volumes(self) -> volumes.store.Store:
         """The volume store."""
-        return volume_store.Store(self.root, self.db, self.trash_age, tell=self._told("volume"))
+        from volumes.store import Store
+
+        return Store(self.root, self.db, self.trash_age, tell=self._told("volume"))
 
     @property
-    def networks(self) -> network_store.Store:
+    def networks(self) -> network.store.Store:
         """The networks and who is in them."""
-        return network_store.Store(self.db, self.tag, tell=self._told("network"))
+        from network.store import Store
+
+        return Store(self.db, self.tag, tell=self._told("network"))
 
     @property
     def tag(self) -> str:
         """What tells this root folder's interfaces from those of another; "" for the usual one."""
         if self.run == config.RUN:
             return ""
+        from kernel.digest import fingerprint
+
         return fingerprint(self.run.encode()).hex()[:4]
 
     def fresh(self) -> Home:
@@ -212,8 +182,7 @@ def _close_quickly(db: sqlite3.Connection, path: str) -> None:
 
 
 def _connect(root: str) -> sqlite3.Connection:
-    import _sqlite3 as sqlite3  # what sqlite3 adds for dates costs more than a query
-
+    module = sqlite.load()
     path = f"{root}/state.db"
     try:
         os.makedirs(root, mode=0o700, exist_ok=True)
@@ -221,46 +190,26 @@ def _connect(root: str) -> sqlite3.Connection:
         fresh = not os.path.exists(path)
         if fresh:
             os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC, 0o600))
-        db = sqlite3.connect(path, timeout=30, isolation_level=None)
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            _make_tables(db, root)
-        elif version in _UPGRADES:
-            version = _upgrade(db, root)
+        db: sqlite3.Connection = module.connect(path, timeout=30, isolation_level=None)
+        found = version = db.execute("PRAGMA user_version").fetchone()[0]
+        if found != VERSION:
+            from engine import tables
+
+            version = tables.prepare(db, root)
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA wal_autocheckpoint = 200")  # whoever comes next reads what is in it
         db.execute("PRAGMA foreign_keys = ON")
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, module.Error) as error:
         raise _unusable("cannot open the database", error, path) from None
-    if version not in (0, _VERSION):
+    if version != VERSION:
         raise EngineError(
             "cannot use the database",
-            f"it was made by another pyctr (version {version}, this one knows {_VERSION})",
+            f"it was made by another pyctr (version {version}, this one knows {VERSION})",
             "use that pyctr, or another --root",
             path,
         )
-    if version == 0:
-        volume_store.Store(root, db).adopt_all()
+    if found == 0:
+        from volumes.store import Store
+
+        Store(root, db).adopt_all()
     return db
-
-
-def _make_tables(db: sqlite3.Connection, root: str) -> None:
-    with Lock(f"{root}/state.lock"):
-        if db.execute("PRAGMA user_version").fetchone()[0]:  # another command was faster
-            return
-        db.execute("PRAGMA journal_mode = WAL")
-        db.executescript(
-            f"BEGIN IMMEDIATE; {image_store.SCHEMA} {CONTAINERS} {volume_store.SCHEMA}"
-            f" {network_store.SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;"
-        )
-
-
-def _upgrade(db: sqlite3.Connection, root: str) -> int:
-    """Brings the tables of an older pyctr up to date, one version after the other."""
-    with Lock(f"{root}/state.lock"):
-        while True:
-            version = int(db.execute("PRAGMA user_version").fetchone()[0])
-            if version not in _UPGRADES:
-                return version
-            change = f"{_UPGRADES[version]} PRAGMA user_version = {version + 1};"
-            db.executescript(f"BEGIN IMMEDIATE; {change} COMMIT;")
