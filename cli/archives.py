@@ -6,8 +6,8 @@ import sys
 
 from cli import progress, whole
 from cli.errors import UsageError
+from cli.flags import PLATFORM
 from cli.options import Command, Parsed, option, several, value
-from cli.shared import PLATFORM
 from engine import home
 from images import references
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from cli import moments, output
+from cli.flags import PLATFORM
 from cli.options import Command, Parsed, option, value
-from cli.shared import PLATFORM
 from engine import home
 from kernel import units
 

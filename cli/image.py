@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cli import looking
+from cli.flags import PLATFORM
 from cli.main import tell
 from cli.options import Command, Parsed, option
-from cli.shared import PLATFORM
 from engine import home
 from images import references
 from kernel.errors import PyctrError

@@ -6,9 +6,9 @@ import os
 import sys
 
 from cli.errors import UsageError
+from cli.flags import TIMEOUT
 from cli.main import tell
 from cli.options import Command, Parsed, option, value
-from cli.shared import TIMEOUT
 from engine import boot, home, service
 
 TYPE_CHECKING = False

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 from cli.errors import UsageError
+from cli.flags import PLATFORM
 from cli.layers import Layers
 from cli.options import Command, Parsed, option, refused
-from cli.shared import PLATFORM
 from engine import home, registries
 from images import references
 

@@ -444,7 +444,9 @@ class Monitor:
             client.tell(wire.message(wire.EXIT, self.code))
         self.hub.drain()
         if network.is_on_networks(self.container.settings):
+            from engine import network_mending
+
             try:
-                network.tidy(self.home)
+                network_mending.tidy(self.home)
             except (PyctrError, OSError):  # the next command will
                 return

@@ -3,7 +3,7 @@
 A container that starts is given its addresses in one transaction; then the agent is asked for its
 network namespace, which it makes while the command goes on with the plan. When the container ends,
 the addresses are taken back; the namespace and all in it go with its last process. What a kill -9
-has left in the database is mended by :func:`mend`.
+has left in the database is mended by :mod:`engine.network_mending`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from __future__ import annotations
 import os
 import sys
 
-from engine import config, containers, locks, publishing
-from engine.errors import ContainerNotFound
-from kernel import netfilter, process, signals, trace
+from engine import config, publishing
+from kernel import process, signals, trace
 from kernel.paths import keep_only
 from network import client, host, subnets
 from network.errors import NetworkError
@@ -201,7 +200,9 @@ def _allocate(home: Home, container_id: str) -> None:
     try:
         home.networks.allocate(container_id)
     except NetworkError:
-        _take_back(home)
+        from engine import network_mending
+
+        network_mending.take_back(home)
         home.networks.allocate(container_id)
 
 
@@ -220,56 +221,6 @@ def release(home: Home, container: Container) -> None:
     if is_on_networks(container.settings):
         publishing.let_go(home, container)
         home.networks.release(container.id)
-
-
-def mend(home: Home) -> None:
-    """Mends what a crash, or another tool, has done to networks.
-
-    Addresses of containers that do not run are taken back; rules that are gone are made again, and
-    those that nobody needs any more go.
-    """
-    _take_back(home)
-    if (home.networks.live() and not has_table(home)) or _left_bridges(home):
-        ask_for(home, "refresh").answer()
-    tidy(home)
-
-
-def _left_bridges(home: Home) -> bool:
-    """Whether a bridge is there whose network is gone: the command that removed it was killed."""
-    prefix = home.networks.bridges
-    found = {name for name in host.interfaces() if name.startswith(prefix)}
-    return bool(found) and not found <= {one.bridge for one in home.networks.listing()}
-
-
-def tidy(home: Home) -> None:
-    """Where nothing is on a network any more, and no agent is there to see it, one is started that
-    takes bridges and rules away.
-    """
-    if not has_table(home) or client.is_there(home.run):
-        return
-    if os.path.exists(f"{home.root}/state.db") and not home.networks.live():
-        ask_for(home, "leave").answer()
-
-
-def has_table(home: Home) -> bool:
-    """Whether the kernel has rules of ours."""
-    try:
-        return netfilter.has_table(table_name(home.tag))
-    except OSError:  # a kernel without nf_tables has none
-        return False
-
-
-def _take_back(home: Home) -> None:
-    for container_id in {one.container_id for one in home.networks.live()}:
-        one = containers.get(home, container_id)
-        if one is None or one.status in containers.UP:
-            continue
-        try:
-            with locks.alone(home, one, blocking=False) as held:  # otherwise it is being started
-                if held.container.status not in containers.UP:
-                    release(home, held.container)
-        except (BlockingIOError, ContainerNotFound):
-            continue
 
 
 def tell_agent(home: Home, what: str, container: Container, found: Network) -> None:

@@ -177,12 +177,12 @@ def let_go(home: Home, container: Container) -> None:
     """
     if not _publishes(container.settings):
         return
-    from engine import network
+    from engine import network_mending
     from kernel.errors import PyctrError
 
     home.networks.published.let_go(container.id)
     try:
-        if network.has_table(home):  # after a reboot nothing leads anywhere
+        if network_mending.has_table(home):  # after a reboot nothing leads anywhere
             _follow(home, container.id)
     except (PyctrError, OSError):  # whoever next sets the rules up leaves them out
         return

@@ -7,8 +7,7 @@ while nobody has the container's lock, and "exited" where --rm should have follo
 is removed. Folders of containers without a row are swept by :func:`sweep`. A change of limits that
 was killed half-way is undone. The data of a volume is never swept.
 
-What was read before the lock was taken is no reason to change anything: each decision is made
-again under the lock.
+Here is what looks, which is all that most commands need; :mod:`engine.mending` changes.
 """
 
 from __future__ import annotations
@@ -16,12 +15,9 @@ from __future__ import annotations
 import os
 import time
 
-from engine import containers, events, health, locks, network, skeleton
-from engine.erase import GONE, erase, erase_files
-from engine.errors import ContainerNotFound, EngineError
-from kernel import process, trace, tree
-from kernel.errors import PyctrError
-from runtime import cgroups
+from engine import containers
+from engine.errors import EngineError
+from kernel import process, trace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,11 +25,9 @@ if TYPE_CHECKING:
     from engine.home import Home
 
 _listed = trace.point("engine.reconcile.listed")
-_locked = trace.point("engine.reconcile.locked")
 
 UPDATE_NOTE = "update.json"  # in the run folder, while engine.update is at work
 
-_KILLED = 137
 _PATIENCE = 20.0  # seconds that a monitor may take to record an end
 
 
@@ -66,18 +60,13 @@ def mend(home: Home, container: Container, *, wait: bool = True) -> bool:
         return False
     if is_watched(home, container):
         if os.path.exists(f"{home.run_folder(container.id)}/{UPDATE_NOTE}"):
-            _finish_update(home, container)
+            from engine import mending
+
+            mending.finish_update(home, container)
         return False
-    patient = wait and container.status != "creating"
-    try:
-        with locks.alone(home, container, blocking=patient) as held:
-            _locked()
-            _mend(home, held.container)
-    except BlockingIOError:
-        return False
-    except ContainerNotFound:
-        pass
-    return True
+    from engine import mending
+
+    return mending.mend(home, container, wait=wait and container.status != "creating")
 
 
 def is_watched(home: Home, container: Container) -> bool:
@@ -90,50 +79,6 @@ def is_watched(home: Home, container: Container) -> bool:
         and process.is_alive(container.monitor_pid, container.monitor_start)
         and os.path.isdir(home.run_folder(container.id))
     )
-
-
-def _mend(home: Home, container: Container) -> None:
-    """The same under the lock, where the row is what it is: whoever wrote it has left it so."""
-    if not needs_mending(container) or is_watched(home, container):
-        return
-    if container.status in containers.UP:
-        _bury(home, container)
-        if not container.settings.auto_remove:
-            return
-    free = container.settings.auto_remove or container.status == "creating"
-    erase(home, container, volumes="free" if free else "retire")
-
-
-def _finish_update(home: Home, container: Container) -> None:
-    """An update is under way, which is its own affair, or it was killed."""
-    from engine import update
-
-    try:
-        with locks.alone(home, container, blocking=False) as held:
-            update.mend(home, held.container)
-    except (BlockingIOError, ContainerNotFound):
-        return
-
-
-def _bury(home: Home, container: Container) -> None:
-    """The monitor died without a word."""
-    cgroup = cgroups.of(container.cgroup)
-    cgroup.kill()
-    cgroup.remove()
-    tree.remove_tree(home.run_folder(container.id))
-    network.release(home, container)
-    if container.status == "restarting":
-        error = "its monitor was killed before it could start the container again"
-        containers.exited(home, container.id, container.monitor_pid, error=error)
-        return
-    containers.exited(
-        home, container.id, container.monitor_pid, exit_code=_KILLED, oom_killed=0,
-        error="its monitor was killed, and the kernel killed the container with it",
-        finished=time.time(), health=health.at_end(container),
-    )  # fmt: skip
-    events.of_volumes(home, container, "unmount")
-    network.tell_events(home, container, "disconnect")
-    events.of_container(home, container, "die", exitCode=str(_KILLED))
 
 
 def settle(home: Home, container: Container) -> None:
@@ -169,35 +114,32 @@ def mend_all(home: Home) -> None:
 
     Where somebody is at work, that is his: a list is not to wait for one slow container.
     """
+    from engine import network_mending
+
     found = containers.listing(home)
     _listed()
     for container in found:
         if needs_mending(container):
             mend(home, container, wait=False)
-    network.mend(home)
+    network_mending.mend(home)
     sweep(home)
 
 
 def sweep(home: Home) -> None:
     """Removes folders and control groups that no row names, if nobody is at work in them."""
-    skeleton.sweep(home)
-    folder = f"{home.root}/containers"
-    names = os.listdir(folder) if os.path.isdir(folder) else []
+    skeletons = _strangers(home, "skeletons", "images")
+    folders = _strangers(home, "containers", "containers")
+    if skeletons or folders:
+        from engine import mending
+
+        mending.sweep(home, skeletons, folders)
+
+
+def _strangers(home: Home, folder: str, table: str) -> list[str]:
+    """The names in a folder that are no ids of a table."""
+    path = f"{home.root}/{folder}"
+    names = os.listdir(path) if os.path.isdir(path) else []
     if not names:
-        return
-    known = {row[0] for row in home.db.execute("SELECT id FROM containers")}
-    for name in names:
-        try:
-            if name.startswith(GONE):
-                if not process.is_anybody(name.rpartition("-")[2]):  # who deleted it died
-                    tree.remove_tree(f"{folder}/{name}")
-            elif name not in known and len(name) == 64:
-                _sweep_folder(home, name)
-        except (OSError, PyctrError):  # somebody is at work in it, or a later command will do it
-            continue
-
-
-def _sweep_folder(home: Home, container_id: str) -> None:
-    with locks.leftover(home, container_id):
-        if containers.get(home, container_id) is None:
-            erase_files(home, container_id, f"/pyctr/{container_id}")
+        return []
+    known = {row[0] for row in home.db.execute(f"SELECT id FROM {table}")}
+    return [name for name in names if name not in known]

@@ -73,13 +73,10 @@ def over(layers: tuple[str, ...], staging: str, more: Iterable[tuple[str, bool]]
     return f"{staging}/upper"
 
 
-def sweep(home: Home) -> None:
-    """Removes skeletons of images that are gone, and what a crash left half-made."""
+def sweep(home: Home, names: list[str]) -> None:
+    """Removes those skeletons whose images are gone, and what a crash left half-made."""
     folder = f"{home.root}/skeletons"
-    if not os.path.isdir(folder):
-        return
-    known = {row[0] for row in home.db.execute("SELECT id FROM images")}
-    for name in set(os.listdir(folder)) - known:
+    for name in names:
         if name.startswith("."):  # being made, or being removed
             if not process.is_anybody(name.rpartition("-")[2]):
                 tree.remove_tree(f"{folder}/{name}")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from cli import terminal
 from cli.creation import keyvalue, readers
 from cli.errors import UsageError
+from cli.flags import DETACH_KEYS, EXPLAIN
 from cli.options import Command, Parsed, option, several, value
-from cli.shared import DETACH_KEYS, EXPLAIN, explain, left, need_terminal
+from cli.shared import explain, left, need_terminal
 from engine import home
 from engine.attach import DETACHED, Streams
 

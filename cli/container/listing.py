@@ -7,7 +7,7 @@ import time
 from cli.creation.readers import positive
 from cli.options import Command, Parsed, option, value
 from cli.shared import FILTER, FORMAT
-from engine import containers, health, home, publishing, reconcile, state
+from engine import containers, health, home, reconcile, state
 from kernel import units
 
 TYPE_CHECKING = False
@@ -58,6 +58,11 @@ def row(here: Home, one: Container, *, whole: bool, size: str | Callable[[], str
         names = [mount.source for mount in here.volumes.mounts(one.id) if mount.source]
         return ",".join(names if whole else [output.ellipsis(name, _MOUNT) for name in names])
 
+    def ports() -> str:
+        from engine import publishing
+
+        return publishing.column(here, one)
+
     def volumes() -> str:
         return str(sum(mount.kind == "volume" for mount in here.volumes.mounts(one.id)))
 
@@ -78,7 +83,7 @@ def row(here: Home, one: Container, *, whole: bool, size: str | Callable[[], str
             "Mounts": mounts,
             "Names": one.name,
             "Networks": networks,
-            "Ports": lambda: publishing.column(here, one),
+            "Ports": ports,
             "RunningFor": f"{units.show_age(now - one.created)} ago",
             "Size": size,
             "State": one.status,

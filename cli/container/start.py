@@ -7,20 +7,9 @@ import sys
 from cli import terminal
 from cli.creation import general, request
 from cli.errors import UsageError
+from cli.flags import DETACH_KEYS, EXPLAIN, SIGNAL, TIMEOUT
 from cli.options import Command, Parsed, option, refused
-from cli.shared import (
-    DETACH_KEYS,
-    EXPLAIN,
-    SIGNAL,
-    TIMEOUT,
-    each,
-    explain,
-    left,
-    named,
-    need_terminal,
-    note,
-    warn,
-)
+from cli.shared import each, explain, left, named, need_terminal, note, warn
 from engine import attach, containers, create, events, home, reconcile, start, stop
 from engine.attach import Streams
 from kernel.errors import PyctrError

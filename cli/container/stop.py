@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from cli.flags import SIGNAL, TIMEOUT
 from cli.options import Command, Parsed, option, refused, value
-from cli.shared import SIGNAL, TIMEOUT, each, named
+from cli.shared import each, named
 from engine import containers, home, reconcile, stop
 from kernel import signals
 from kernel.errors import NotFound

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 
 from kernel import units
-from volumes.requests import parse_volume
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +23,8 @@ _ULIMITS = (
 
 
 def volume(text: str) -> Request:
+    from volumes.requests import parse_volume
+
     return parse_volume(text, os.getcwd())
 
 

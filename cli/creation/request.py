@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cli.creation import general, isolation, limits, naming, places, supervision
+from cli.flags import EXPLAIN
 from cli.options import Option, Parsed
-from cli.shared import EXPLAIN
 from engine.create import CreateRequest
 from engine.settings import Settings
 

@@ -49,7 +49,13 @@ def points() -> list[str]:
         importlib.import_module(module)
     rooms = ("engine.", "runtime.", "volumes.")
     elsewhere = ["EnterNamespace", "AllocateConsole", "Execute.after", "renaming", "attaching"]
-    elsewhere += ["engine.pause.", "engine.reconcile.", "engine.remove.", "engine.stop."]
+    elsewhere += [
+        "engine.pause.",
+        "engine.mending.",
+        "engine.reconcile.",
+        "engine.remove.",
+        "engine.stop.",
+    ]
     elsewhere += ["engine.update.", "engine.monitor.waited", "engine.logs.", "engine.probe."]
     elsewhere += ["engine.erase.locked", "volumes.store.found", "engine.network", "engine.linked."]
     elsewhere += ["FindPeer", *SHARING, "engine.rotation.", "engine.boot.", "runtime.rootfs."]
