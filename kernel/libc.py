@@ -16,7 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_functions: dict[str, Any] = {}
+_library: Any = None
+_functions: dict[str, Any] = {}  # by the name of the call
 _machine = os.uname().machine
 
 # Calls since Linux 5.1 have the same number on every architecture; these are older.
@@ -59,9 +60,12 @@ def syscall(name: str, nr: int, *args: object, path: str = "") -> int:
 
 def _prototype(name: str, args: tuple[object, ...]) -> Any:
     """A function for such arguments: ctypes converts what it knows the type of fastest."""
+    global _library
     import ctypes
 
-    function = ctypes.CDLL(None, use_errno=True)[name]
+    if _library is None:
+        _library = ctypes.CDLL(None, use_errno=True)
+    function = _library[name]  # a new object each time, unlike the attribute
     function.restype = ctypes.c_long if name == "syscall" else ctypes.c_int
     function.argtypes = tuple(
         ctypes.c_long if isinstance(arg, int) else ctypes.c_void_p for arg in args
