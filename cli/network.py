@@ -75,7 +75,7 @@ def _row(one: Network, *, whole: bool) -> Row:
 def _all(here: Home) -> list[Network]:
     """Those of the database and the two that are always there, by name."""
     network.default(here)
-    builtin = [networks.find_any(here, name) for name in networks.builtin(here)]
+    builtin = [networks.find_any(here, name) for name in network.builtin(here)]
     return sorted([*here.networks.listing(), *builtin], key=lambda one: one.name)
 
 

@@ -124,6 +124,6 @@ def objects(values: list[dict[str, Any]], template: str) -> None:
         for value in values:
             print(made(value))
         return
-    import json
+    from kernel import quickjson
 
-    print(json.dumps(values, indent=4, ensure_ascii=False))
+    print(quickjson.indented(values))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cli import looking
 from cli.errors import UsageError
 from cli.options import Command, Parsed, option, value
-from engine import describe, describe_network, home, networks, reconcile
+from engine import describe, home, reconcile
 from kernel.errors import NotFound
 
 TYPE_CHECKING = False
@@ -36,6 +36,8 @@ def _one(here: Home, word: str, kinds: tuple[str, ...], *, sized: bool) -> dict[
                 return describe.image(here, here.images.resolve(word))
             if kind == "volume":
                 return describe.volume(here, here.volumes.get(word))
+            from engine import describe_network, networks
+
             return describe_network.network(here, networks.find_any(here, word))
         except NotFound:
             continue

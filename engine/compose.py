@@ -8,9 +8,7 @@ Source: OCI runtime specification 1.2, config.md and config-linux.md; Docker's d
 
 from __future__ import annotations
 
-import os
-
-from engine import limits, rights, skeleton, views
+from engine import environment, limits, rights, skeleton, views
 from overlay.union import Union
 from runtime import defaults
 from runtime import plan as runtime_plan
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from runtime.peers import Peer
     from volumes.plan import Mount
 
-_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _FILES = ("resolv.conf", "hostname", "hosts")
 
 
@@ -126,7 +123,7 @@ def _names(container: Container) -> dict[str, str]:
     settings = container.settings
     if settings.uts_mode == "host":
         return {}
-    made = {"hostname": hostname(container)}
+    made = {"hostname": environment.hostname(container)}
     return made | ({"domainname": settings.domainname} if settings.domainname else {})
 
 
@@ -173,21 +170,12 @@ def file_mounts(
     return [*made, *(_mount(home, mount) for mount in mounts)]
 
 
-def hostname(container: Container) -> str:
-    """The given one, the host's own with its network or its names, or the short id."""
-    settings = container.settings
-    if settings.hostname:
-        return settings.hostname
-    hosts = "host" in (settings.network, settings.uts_mode)
-    return os.uname().nodename if hosts else container.short_id
-
-
 def process(container: Container, console: tuple[int, int] = (0, 0)) -> dict[str, Any]:
     """``process``: what runs first, as whom, with which rights."""
     settings = container.settings
     made: dict[str, Any] = {
         "args": list(settings.args),
-        "env": environment(container),
+        "env": environment.variables(container),
         "cwd": settings.working_dir,
         "user": {"username": settings.user, "additionalGids": list(settings.group_add)},
         "terminal": settings.tty,
@@ -203,16 +191,6 @@ def process(container: Container, console: tuple[int, int] = (0, 0)) -> dict[str
     if settings.tty and all(console):
         made["consoleSize"] = {"width": console[0], "height": console[1]}
     return made
-
-
-def environment(container: Container) -> list[str]:
-    """The variables of the settings, and the few that every container has."""
-    settings = container.settings
-    named = {entry.partition("=")[0] for entry in settings.env}
-    made = [] if "PATH" in named else [_PATH]
-    made += [] if "HOSTNAME" in named else [f"HOSTNAME={hostname(container)}"]
-    made += ["TERM=xterm"] if settings.tty and "TERM" not in named else []
-    return [*made, *settings.env]
 
 
 def resources(settings: Settings) -> dict[str, Any]:

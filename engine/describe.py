@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from engine import compose, containers, health, logopts, publishing, skeleton
+from engine import containers, environment, health, logopts, publishing, skeleton
 from engine.host_config import host_config
 from kernel.mapping import Map
 
@@ -108,7 +108,7 @@ def _config(one: Container, image: Image) -> dict[str, Any]:
     volumes = Map({path: {} for path in sorted({*image.config.volumes, *settings.volumes})})
     patience = settings.stop_timeout
     return {
-        "Hostname": compose.hostname(one),
+        "Hostname": environment.hostname(one),
         "Domainname": settings.domainname,
         "User": settings.user,
         "AttachStdin": "stdin" in settings.attach,
@@ -118,7 +118,7 @@ def _config(one: Container, image: Image) -> dict[str, Any]:
         "Tty": settings.tty,
         "OpenStdin": settings.stdin_open,
         "StdinOnce": settings.stdin_open and "stdin" in settings.attach,
-        "Env": compose.environment(one),
+        "Env": environment.variables(one),
         "Cmd": args[settings.path_length :] or None,
         "Healthcheck": dict(settings.health) or None,
         "Image": one.image,

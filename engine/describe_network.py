@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from engine import containers, linked, networks, publishing
+from engine import containers, linked, publishing
 from engine.describe import rfc3339
-from engine.network import is_on_networks
+from engine.network import builtin, is_on_networks
 from kernel.mapping import Map
 from network import subnets
 
@@ -23,7 +23,7 @@ def network_settings(home: Home, one: Container) -> dict[str, Any]:
     found = home.networks.endpoints(one.id) if is_on_networks(settings) else ()
     entries = {endpoint.network.name: _endpoint(home, one, endpoint) for endpoint in found}
     if settings.network in ("none", "host"):
-        identity = networks.builtin(home)[settings.network]
+        identity = builtin(home)[settings.network]
         entries[settings.network] = _nowhere() | {"NetworkID": identity}
     usual = next((e for e in found if e.network.is_default), None)
     first = _endpoint(home, one, usual) if usual is not None else _nowhere()

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 
-from engine import compose
+from engine import environment
 from engine.errors import EngineError
 from network import resolvers
 
@@ -60,7 +60,7 @@ def check(settings: Settings) -> None:
 
 def write(home: Home, container: Container) -> None:
     """Writes the three files, for the addresses that the container has now."""
-    settings, name = container.settings, compose.hostname(container)
+    settings, name = container.settings, environment.hostname(container)
     shares = settings.network == "host"
     endpoints = home.networks.endpoints(container.id)
     of_host = resolvers.read("/etc/hosts") if shares else ""
@@ -84,7 +84,7 @@ def follow(home: Home, container: Container, before: Iterable[Endpoint]) -> None
     What the container has written itself stays: hosts loses and gets lines, and a resolv.conf that
     is not as we wrote it is left alone.
     """
-    settings, name = container.settings, compose.hostname(container)
+    settings, name = container.settings, environment.hostname(container)
     folder, old = home.folder(container.id), list(before)
     now = home.networks.endpoints(container.id)
     was = own_lines(settings, name, old).encode().splitlines(True)

@@ -14,7 +14,6 @@ import os
 
 from engine.errors import EngineError
 from engine.settings import Settings
-from runtime import cgroups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -145,6 +144,8 @@ def checked(settings: Settings, warn: Callable[[str], None]) -> Settings:
     wanted = resources(settings, lambda _path: (0, 0))
     if not wanted:
         return settings
+    from runtime import cgroups
+
     parent = cgroups.of(settings.cgroup_parent or PARENT)
     settings = _without(settings, parent.lacking(wanted), warn)
     for word, field, available in zip(

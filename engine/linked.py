@@ -12,7 +12,7 @@ variables).
 
 from __future__ import annotations
 
-from engine import containers, files, reconcile
+from engine import containers, reconcile
 from engine.errors import EngineError
 from kernel import trace
 
@@ -103,5 +103,7 @@ def _put(home: Home, container_id: str, lines: list[str], last: str) -> None:
     def changed(content: list[bytes]) -> list[bytes]:
         kept = [one for one in content if one.split()[-1:] != [last.encode()]]
         return [*kept, *(one.encode() for one in lines)]
+
+    from engine import files
 
     files.change(f"{home.folder(container_id)}/hosts", changed)

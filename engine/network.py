@@ -12,9 +12,9 @@ import os
 import sys
 
 from engine import config, publishing
-from kernel import process, signals, trace
-from kernel.paths import keep_only
-from network import client, host, subnets
+from kernel import trace
+from kernel.digest import fingerprint
+from network import host, subnets
 from network.errors import NetworkError
 from network.store import (
     DEFAULT,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from engine.containers import Container
     from engine.home import Home
     from engine.settings import Settings
+    from network import client
     from network.holding import Held
     from network.requests import Attachment
 
@@ -57,6 +58,11 @@ def find(home: Home, text: str) -> Network:
     if text in (DEFAULT, "default"):
         return default(home)
     return home.networks.get(text)
+
+
+def builtin(home: Home) -> dict[str, str]:
+    """The ids of the networks that nobody makes, by name."""
+    return {name: fingerprint(f"{name} {home.run}".encode()).hex() for name in MODES}
 
 
 def default(home: Home) -> Network:
@@ -232,6 +238,8 @@ def tell_agent(home: Home, what: str, container: Container, found: Network) -> N
 
 def refresh(home: Home) -> None:
     """Networks are gone: their bridges and rules go as well, if the kernel has any."""
+    from network import client
+
     if client.is_there(home.run):
         ask_for(home, "refresh").answer()
 
@@ -248,6 +256,8 @@ def tell_events(home: Home, container: Container, action: str) -> None:
 
 def ask_for(home: Home, what: str, **words: object) -> client.Request:
     """A request to the agent, which is started if it does not run."""
+    from network import client
+
     return client.Request(home.run, _starter(home), do=what, **words)
 
 
@@ -277,6 +287,15 @@ def _agent(home: Home, listener: socket) -> None:
     """The forked agent's whole life. Never returns."""
     code = 1
     try:
+        import gc
+
+        from engine import directory
+        from kernel import process, signals
+        from kernel.paths import keep_only
+        from network import agent
+        from runtime import cgroups
+
+        gc.set_threshold(700)  # it lives long, unlike the command that has started it
         os.setsid()
         os.chdir("/")
         for number in (signals.SIGHUP, signals.SIGINT, signals.SIGQUIT, signals.SIGTSTP):
@@ -289,10 +308,6 @@ def _agent(home: Home, listener: socket) -> None:
         os.dup2(log, 2)
         keep_only({2, listener.fileno()})
         process.set_name("pyctr:network")
-        from engine import directory
-        from network import agent
-        from runtime import cgroups
-
         cgroups.leave_unit(_CGROUP)
         names = directory.Directory(home)
         table = table_name(home.tag)

@@ -191,14 +191,9 @@ def _check_reserved(made: Network) -> None:
             raise NetworkError(f"no matching subnet for aux-address {name}={word}", exit_code=1)
 
 
-def builtin(home: Home) -> dict[str, str]:
-    """The ids of the networks that nobody makes, by name."""
-    return {name: fingerprint(f"{name} {home.run}".encode()).hex() for name in MODES}
-
-
 def remove(home: Home, text: str) -> Network:
     """`network rm`. NetworkConflict if a container has it, running or not."""
-    if text in MODES or text in builtin(home).values():
+    if text in MODES or text in network.builtin(home).values():
         raise NetworkConflict(f"{text} is a pre-defined network and cannot be removed")
     found = network.find(home, text)
     if found.is_default:
@@ -296,7 +291,7 @@ def _require_networks(one: Container, found: Network) -> None:
 
 def find_any(home: Home, text: str) -> Network:
     """:func:`engine.network.find`, but also host and none, as networks without a bridge."""
-    for name, identity in builtin(home).items():
+    for name, identity in network.builtin(home).items():
         if text in (name, identity) or (len(text) > 2 and identity.startswith(text)):
             return Network(identity, name, 0.0, "")
     try:

@@ -8,17 +8,13 @@ of their own between the image and the container, made when an image is first us
     skeletons/.new-...        one being made
     skeletons/.gone-...       one whose image is gone, being removed
 
-It is made through a union with the image, so that a folder keeps the image's owner and mode.
+It is made through a union with the image, so that a folder keeps the image's owner and mode. Most
+starts find it made: what makes it is imported where it works.
 """
 
 from __future__ import annotations
 
 import os
-
-from kernel import process, tree
-from kernel.paths import make_in_root
-from overlay import view
-from overlay.union import Union
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +37,8 @@ def lower(home: Home, image: Image) -> tuple[str, ...]:
 
 
 def _make(home: Home, image: Image, folder: str, layers: tuple[str, ...]) -> None:
+    from kernel import tree
+
     os.makedirs(f"{home.root}/skeletons", mode=0o711, exist_ok=True)
     staging = f"{home.root}/skeletons/.new-{image.id[:12]}-{os.getpid()}"
     tree.remove_tree(staging)
@@ -58,6 +56,10 @@ def over(layers: tuple[str, ...], staging: str, more: Iterable[tuple[str, bool]]
 
     ``more`` are further places, and whether each is a folder.
     """
+    from kernel.paths import make_in_root
+    from overlay import view
+    from overlay.union import Union
+
     os.mkdir(staging, 0o700)
     for name in ("upper", "work", "root"):
         os.mkdir(f"{staging}/{name}", 0o755)
@@ -75,6 +77,8 @@ def over(layers: tuple[str, ...], staging: str, more: Iterable[tuple[str, bool]]
 
 def sweep(home: Home, names: list[str]) -> None:
     """Removes those skeletons whose images are gone, and what a crash left half-made."""
+    from kernel import process, tree
+
     folder = f"{home.root}/skeletons"
     for name in names:
         if name.startswith("."):  # being made, or being removed

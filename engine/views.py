@@ -73,7 +73,7 @@ def resolved(home: Home, settings: Settings) -> Settings:
         if mode(_owner(home, donor, kind).settings, kind) == "host":
             own.remove(kind)
         if kind == "network" and mode(settings, "uts") != "host":
-            from engine.compose import hostname
+            from engine.environment import hostname
 
             changes["hostname"] = hostname(donor)
             changes["domainname"] = settings.domainname or donor.settings.domainname

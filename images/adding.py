@@ -18,11 +18,10 @@ from __future__ import annotations
 import os
 
 from images.blobs import Blobs, pour
-from images.config import encode, parse
+from images.config import Layer, encode, parse
 from images.errors import ImageError
 from images.unpacking import AT_ONCE, Job
 from kernel import trace, tree
-from kernel.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,14 +35,6 @@ if TYPE_CHECKING:
 
 _content_kept = trace.point("images.adding.content_kept")
 _recorded = trace.point("images.adding.recorded")
-
-
-class Layer(Record):
-    """``diff_id`` of the plain archive, ``digest`` of the kept one, ``size`` of its files."""
-
-    diff_id: str
-    digest: str
-    size: int
 
 
 class Adding:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from images.adding import Adding, Layer
+    from images.adding import Adding
+    from images.config import Layer
     from images.references import Reference
     from images.store import Image, Store
 

@@ -157,3 +157,11 @@ def _word(key: str, word: Any) -> str:
     if not isinstance(word, str) or len(word) > _WORD_MAX or "\0" in word:
         raise _invalid(key, "holds something that is not a word of a sane size")
     return word
+
+
+class Layer(Record):
+    """``diff_id`` of the plain archive, ``digest`` of the kept one, ``size`` of its files."""
+
+    diff_id: str
+    digest: str
+    size: int

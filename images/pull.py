@@ -16,7 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from images.adding import Adding, Layer
+    from images.adding import Adding
+    from images.config import Layer
     from images.manifests import Descriptor, Manifest
     from images.platforms import Platform
     from images.references import Reference

@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from images.adding import Layer
+    from images.config import Layer
     from images.pull import Told
     from images.references import Reference
     from images.registry import Registry

@@ -18,12 +18,10 @@ import stat
 import time
 
 from images import references
-from images.adding import Adding, Layer
 from images.blobs import Blobs
-from images.config import ImageConfig, parse
+from images.config import ImageConfig, Layer, parse
 from images.errors import ImageError, ImageInUse, ImageNotFound
-from images.unpacking import Layers
-from kernel import trace, tree
+from kernel import trace
 from kernel.locks import hold
 from kernel.record import Record
 
@@ -32,8 +30,10 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Sequence
 
+    from images.adding import Adding
     from images.build.cache import Cache
     from images.references import Reference
+    from images.unpacking import Layers
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS images (
@@ -123,15 +123,21 @@ class Store:
     ) -> None:
         self.root = root
         self.blobs = Blobs(f"{root}/blobs/sha256")
-        self.unpacked = Layers(f"{root}/layers")
         self._db = db
         self._tell = tell or (lambda *_what: None)
+
+    @property
+    def unpacked(self) -> Layers:
+        """The layers as trees of files; not needed for the names of their folders."""
+        from images.unpacking import Layers
+
+        return Layers(f"{self.root}/layers")
 
     # -- reading ---------------------------------------------------------------------------
 
     def layer_folder(self, diff_id: str) -> str:
         """Where a layer is unpacked."""
-        return self.unpacked.path(diff_id)
+        return f"{self.root}/layers/{diff_id}"
 
     def lower(self, config: ImageConfig) -> tuple[str, ...]:
         """The lowerdirs of an image, the topmost first; an empty folder if it has no layers."""
@@ -300,6 +306,8 @@ class Store:
 
     def adding(self) -> Adding:
         """Brings images in; see :mod:`images.adding`."""
+        from images.adding import Adding
+
         return Adding(self)
 
     def record(
@@ -491,6 +499,8 @@ class Store:
                 os.rename(f"{folder}/{name}", gone)
         except (BlockingIOError, FileNotFoundError):  # being added right now, or gone already
             return
+        from kernel import tree
+
         tree.remove_tree(gone)
 
     def sweep(self, older_than: float = _A_DAY) -> None:
@@ -498,6 +508,8 @@ class Store:
 
         What a crash or a broken download left is younger for a while: it can be gone on with.
         """
+        from kernel import tree
+
         limit = time.time() - older_than
         for kind, folder in enumerate((self.unpacked.folder, self.blobs.folder)):
             names = os.listdir(folder) if os.path.isdir(folder) else []

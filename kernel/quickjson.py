@@ -22,6 +22,9 @@ except ImportError:  # not CPython, or one without its accelerator
 
     def canonical(value: Any) -> str:
         return dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    def indented(value: Any) -> str:
+        return dumps(value, indent=4, ensure_ascii=False)
 else:
 
     class _Context:
@@ -80,8 +83,27 @@ else:
         encoder = make_encoder({}, _refuse, encode_basestring, None, ":", ",", True, False, True)
         return "".join(encoder(value, 0))
 
+    def indented(value: Any) -> str:
+        """A value with a line for each entry, as inspect shows it, and all letters as they are.
+
+        Keys are texts. TypeError for what JSON cannot say.
+        """
+        return _lines(value, "\n")
+
+    def _lines(value: Any, line: str) -> str:
+        """``line`` begins each line of the value but the first."""
+        inner = f"{line}    "
+        if isinstance(value, dict) and value:
+            entries = [
+                f"{encode_basestring(key)}: {_lines(own, inner)}" for key, own in value.items()
+            ]
+            return f"{{{inner}{f',{inner}'.join(entries)}{line}}}"
+        if isinstance(value, list | tuple) and value:
+            return f"[{inner}{f',{inner}'.join([_lines(own, inner) for own in value])}{line}]"
+        return compact(value, _refuse)
+
     def _refuse(value: object) -> Any:
         raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-__all__ = ["canonical", "compact", "dumps", "loads"]
+__all__ = ["canonical", "compact", "dumps", "indented", "loads"]

@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import time
 
-from images.adding import Layer
+from images.config import Layer
 from kernel import digest, process, quickjson, trace, tree
 from kernel.locks import Lock
 from kernel.record import Record

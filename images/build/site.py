@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from images.adding import Layer
     from images.build.cache import Entry
     from images.build.context import Tree
     from images.build.runner import Runner
     from images.build.state import State
+    from images.config import Layer
     from images.references import Reference
     from kernel.locks import Held
 

@@ -13,9 +13,9 @@ import os
 import time
 
 from images import clock, platforms
-from images.adding import Layer
 from images.build import changes, copying, graph, running, state, variables
 from images.build.errors import BuildError, StepFailed
+from images.config import Layer
 from kernel import quickjson, trace
 from kernel.errors import PyctrError
 from kernel.paths import open_real

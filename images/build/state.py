@@ -6,7 +6,7 @@ stages may be built by processes of their own.
 
 from __future__ import annotations
 
-from images.adding import Layer
+from images.config import Layer
 from kernel import quickjson
 from kernel.record import Record
 

@@ -6,12 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from images.adding import Layer
 from images.build import changes, graph, mounts, state, variables
 from images.build.cache import key_of
 from images.build.errors import BuildError
 from images.build.state import State
-from images.config import ImageConfig
+from images.config import ImageConfig, Layer
 from images.dockerfile import parser
 from images.errors import ImageError
 from images.platforms import Platform

@@ -7,6 +7,8 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kernel import quickjson
 
@@ -28,6 +30,18 @@ def test_a_canonical_text_is_what_json_writes_sorted_without_spaces() -> None:
         assert quickjson.canonical(value) == expected
     with pytest.raises(TypeError):
         quickjson.canonical({"a": b"x"})
+
+
+_TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | _TEXTS,
+    lambda inner: st.lists(inner) | st.tuples(inner) | st.dictionaries(_TEXTS, inner),
+)
+
+
+@given(_VALUES)
+def test_an_indented_text_is_what_json_writes(value: object) -> None:
+    assert quickjson.indented(value) == json.dumps(value, indent=4, ensure_ascii=False)
 
 
 @pytest.mark.parametrize(
