@@ -21,6 +21,7 @@ import time
 from engine import (
     compose,
     containers,
+    environment,
     events,
     health,
     limits,
@@ -180,7 +181,7 @@ def complete(request: CreateRequest, image: Image) -> Settings:
             f"and image {request.image} names none",
             f"pyctr run {request.image} COMMAND",
         )
-    env = merged_env(config.env, own.env)
+    env = environment.merged(config.env, own.env)
     return own.replace(
         args=(*entrypoint, *command),
         path_length=len(entrypoint),
@@ -192,19 +193,6 @@ def complete(request: CreateRequest, image: Image) -> Settings:
         health=health.merged(own.health, config.healthcheck),
         shell=config.shell,
     )
-
-
-def merged_env(*lists: tuple[str, ...]) -> tuple[str, ...]:
-    """Environment entries by name, later lists winning; a bare name removes the variable."""
-    merged: dict[str, str] = {}
-    for entries in lists:
-        for entry in entries:
-            name, sign, _ = entry.partition("=")
-            if sign:
-                merged[name] = entry
-            else:
-                merged.pop(name, None)
-    return tuple(merged.values())
 
 
 def _source(home: Home, text: str) -> Container:

@@ -28,3 +28,16 @@ def variables(container: Container) -> list[str]:
     made += [] if "HOSTNAME" in named else [f"HOSTNAME={hostname(container)}"]
     made += ["TERM=xterm"] if settings.tty and "TERM" not in named else []
     return [*made, *settings.env]
+
+
+def merged(*lists: tuple[str, ...]) -> tuple[str, ...]:
+    """Environment entries by name, later lists winning; a bare name removes the variable."""
+    merged: dict[str, str] = {}
+    for entries in lists:
+        for entry in entries:
+            name, sign, _ = entry.partition("=")
+            if sign:
+                merged[name] = entry
+            else:
+                merged.pop(name, None)
+    return tuple(merged.values())

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import select
 
-from engine import attach, compose, containers, events, reconcile, rights, stop, views
-from engine.create import merged_env
+from engine import attach, compose, containers, environment, events, reconcile, rights, stop, views
 from engine.errors import ContainerConflict, EngineError
 from kernel import process, signals, terminals, trace
 from kernel.errors import PyctrError
 from kernel.paths import keep_only
 from kernel.record import Record
-from runtime import explain, join
+from runtime import join
 from runtime.steps import reset_signals
 
 TYPE_CHECKING = False
@@ -65,6 +64,8 @@ def execute(
     spec = _process(container, request)
     on_plan = None
     if on_line is not None:
+        from runtime import explain
+
         say = on_line
 
         def on_plan(steps: tuple[Step, ...]) -> Callable[[int, int], None]:
@@ -122,7 +123,7 @@ def _process(container: containers.Container, request: ExecRequest) -> dict[str,
     made = compose.process(container, request.console)
     made |= {
         "args": list(request.args),
-        "env": list(merged_env(tuple(made["env"]), request.env)),
+        "env": list(environment.merged(tuple(made["env"]), request.env)),
         "terminal": request.tty and not request.detach,
         "user": made["user"] | {"username": request.user or container.settings.user},
     }

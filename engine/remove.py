@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine import containers, reconcile, stop
+from engine import containers, reconcile
 from engine.erase import erase_locked
 from engine.errors import ContainerConflict, ContainerNotFound
 from kernel import trace
@@ -33,6 +33,8 @@ def remove(home: Home, text: str, *, force: bool = False, volumes: bool = False)
                     f"stop it first (pyctr stop {container.name}), or force: pyctr rm -f"
                     f" {container.name}",
                 )
+            from engine import stop
+
             stop.kill_and_wait(home, container)
         elif container.status in containers.ALIVE:
             reconcile.settle(home, container)  # it has just ended

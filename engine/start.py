@@ -8,7 +8,7 @@ from engine import compose, containers, events, files, locks, logopts, network, 
 from engine.errors import ContainerConflict, EngineError
 from kernel import sockets, trace
 from overlay import union
-from runtime import explain, launch
+from runtime import launch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ def start(
     def told(payload: bytes) -> None:
         index, nanoseconds = wire.value(payload)
         if on_line is not None:
+            from runtime import explain
+
             on_line(explain.line(index, len(plan.steps), plan.steps[index], nanoseconds))
 
     _await(home, container, session, told)
@@ -174,24 +176,6 @@ def _died(home: Home, container: Container) -> EngineError:
     except (OSError, IndexError):
         last = "it was killed"
     return EngineError(f"the monitor of container {container.name} died", last, f"see {path}", path)
-
-
-def script(home: Home, container: Container) -> str:
-    """`--explain=sh`: a shell script that builds the same container by hand."""
-    files.write(home, container)
-    if not home.networks.endpoints(container.id):
-        return explain.script(compose.make_plan(home, container))
-    from engine.network_script import Script
-
-    by_hand = Script(home, container)
-    plan = compose.make_plan(home, container, network=by_hand.path)
-    return explain.script(plan, by_hand.before, by_hand.after)
-
-
-def outline(home: Home, container: Container) -> list[str]:
-    """The steps of a start, before they are performed."""
-    plan = compose.make_plan(home, container)
-    return [explain.line(i, len(plan.steps), step, 0) for i, step in enumerate(plan.steps)]
 
 
 def attach(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import select
 
-from engine import containers, events, pause, reconcile, start, wire
+from engine import containers, events, pause, reconcile
 from engine.errors import EngineError
 from kernel import process, signals, trace
 
@@ -129,6 +129,8 @@ def _bring_down(
 def _give_up(home: Home, container: Container) -> None:
     """Wakes a monitor that waits to start its container again, so that it looks at the row."""
     try:
+        from engine import start
+
         start.connect(home, container).close()
     except OSError:  # it has gone, or is starting the container just now
         return
@@ -158,6 +160,8 @@ def restart(
         raise EngineError(
             f"cannot restart container {container.name}", "it was removed by its end (--rm)"
         )
+    from engine import start
+
     start.start(home, container).connection.close()
     events.of_container(home, container, "restart")
     return container
@@ -168,7 +172,7 @@ def wait(home: Home, text: str) -> int:
 
     One that is restarting at the moment is waited for until its next end.
     """
-    from engine import attach
+    from engine import attach, start, wire
 
     container = reconcile.find(home, text)
     if container.status in containers.UP:  # also when it has ended, but not on record yet

@@ -1,21 +1,32 @@
-"""stop, kill, rm, wait, pause, unpause and rename: what ends or changes."""
+"""stop, restart, kill, rm, wait, pause, unpause and rename: what ends or changes."""
 
 from __future__ import annotations
 
 from cli.flags import SIGNAL, TIMEOUT
 from cli.options import Command, Parsed, option, refused, value
 from cli.shared import each, named
-from engine import containers, home, reconcile, stop
+from engine import home, reconcile
 from kernel import signals
 from kernel.errors import NotFound
 
 
 def _stop(parsed: Parsed) -> int:
+    from engine import stop
+
     here = home.find()
     return named(parsed.words, lambda word: stop.stop(here, word, parsed.timeout, parsed.signal))
 
 
+def _restart(parsed: Parsed) -> int:
+    from engine import stop
+
+    here = home.find()
+    return named(parsed.words, lambda word: stop.restart(here, word, parsed.timeout, parsed.signal))
+
+
 def _kill(parsed: Parsed) -> int:
+    from engine import stop
+
     here = home.find()
     return named(parsed.words, lambda word: stop.kill(here, word, parsed.signal))
 
@@ -36,11 +47,15 @@ def _rm(parsed: Parsed) -> int:
 
 
 def _wait(parsed: Parsed) -> int:
+    from engine import stop
+
     here = home.find()
     return each(parsed.words, lambda word: str(stop.wait(here, word)))
 
 
 def _rename(parsed: Parsed) -> int:
+    from engine import containers
+
     here = home.find()
     containers.rename(here, reconcile.find(here, parsed.words[0]), parsed.words[1])
     return 0
@@ -70,6 +85,16 @@ COMMANDS: tuple[Command, ...] = (
         at_least=1,
         at_most=-1,
         examples=("pyctr stop web", "pyctr stop --signal INT --timeout 2 web"),
+    ),
+    Command(
+        "restart",
+        "CONTAINER [CONTAINER...]",
+        "Stop containers and start them again.",
+        _restart,
+        (SIGNAL, TIMEOUT),
+        at_least=1,
+        at_most=-1,
+        examples=("pyctr restart --timeout 2 web",),
     ),
     Command(
         "kill",

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import detach, wire
-from engine.create import merged_env
+from engine.environment import merged
 
 
 @given(
@@ -91,4 +91,4 @@ def test_odd_detach_keys() -> None:
 
 
 def test_later_variables_win_and_a_bare_name_removes() -> None:
-    assert merged_env(("A=1", "B=2"), ("A=3", "B")) == ("A=3",)
+    assert merged(("A=1", "B=2"), ("A=3", "B")) == ("A=3",)
