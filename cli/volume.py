@@ -10,8 +10,8 @@ from cli.errors import UsageError
 from cli.options import Command, Parsed, option, several, value
 from cli.shared import each, filter_pair
 from cli.templates import Row
-from engine import containers, home, reconcile, usage
-from kernel import tree, units
+from engine import home
+from kernel import units
 from volumes.store import new_name
 
 TYPE_CHECKING = False
@@ -71,6 +71,8 @@ def row(here: Home, one: Volume, *, size: str | Callable[[], str] = "N/A") -> Ro
 
 
 def _size(here: Home, name: str) -> str:
+    from kernel import tree
+
     return units.show_bytes(tree.content_size(here.volumes.data(name)))
 
 
@@ -104,6 +106,8 @@ def _ls(parsed: Parsed) -> int:
 
 
 def _ls_trash(here: Home, *, quiet: bool) -> int:
+    from engine import usage
+
     now = time.time()
     rows = [
         {
@@ -133,6 +137,7 @@ def _inspect(parsed: Parsed) -> int:
 
 
 def _rm(parsed: Parsed) -> int:
+    from engine import containers, reconcile
     from kernel.errors import NotFound
 
     here = home.find()

@@ -15,7 +15,6 @@ from runtime import plan as runtime_plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from engine.containers import Container
@@ -53,26 +52,6 @@ def make_plan(
         volumes=tuple(m.destination for m in mounts if m.kind == "volume"),
         peers=peers,
     )
-
-
-def check(home: Home, settings: Settings, warn: Callable[[str], None]) -> None:
-    """Refuses, when a container is created, what its start would refuse on this host.
-
-    ``warn`` is told of what is given only in part. EngineError, RuntimeFailure.
-    """
-    rights.check(home, settings, warn)
-    if settings.extra_hosts:
-        from engine import files
-
-        files.check(settings)
-    if settings.devices:
-        from engine import devices
-
-        devices.check(settings)
-    if settings.init:
-        from engine import inits
-
-        inits.find()
 
 
 def specification(

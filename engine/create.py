@@ -19,7 +19,6 @@ import os
 import time
 
 from engine import (
-    compose,
     containers,
     environment,
     events,
@@ -30,6 +29,7 @@ from engine import (
     network,
     publishing,
     reconcile,
+    refusals,
     registries,
     skeleton,
     views,
@@ -110,7 +110,7 @@ def create(
     image = _image(home, request, tell, told)
     settings = limits.checked(views.resolved(home, complete(request, image)), warn)
     settings = publishing.checked(settings, request.image, image.config.exposed_ports, warn)
-    compose.check(home, settings, warn)
+    refusals.check(home, settings, warn)
     sources = [_source(home, one.container) for one in request.volumes_from]
     mounts = volume_plan.plan(
         request.volumes, _inherited(home, request, sources), image.config.volumes

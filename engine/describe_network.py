@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine import containers, linked, publishing
 from engine.describe import rfc3339
-from engine.network import builtin, is_on_networks
+from engine.network import builtin
 from kernel.mapping import Map
 from network import subnets
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def network_settings(home: Home, one: Container) -> dict[str, Any]:
     """``NetworkSettings`` of a container; addresses are there while it runs."""
     settings = one.settings
-    found = home.networks.endpoints(one.id) if is_on_networks(settings) else ()
+    found = home.networks.endpoints(one.id) if settings.is_on_networks else ()
     entries = {endpoint.network.name: _endpoint(home, one, endpoint) for endpoint in found}
     if settings.network in ("none", "host"):
         identity = builtin(home)[settings.network]

@@ -443,7 +443,7 @@ class Monitor:
         for client in self.hub.clients.values():
             client.tell(wire.message(wire.EXIT, self.code))
         self.hub.drain()
-        if network.is_on_networks(self.container.settings):
+        if self.container.settings.is_on_networks:
             from engine import network_mending
 
             try:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from engine.containers import Container
     from engine.home import Home
-    from engine.settings import Settings
     from network import client
     from network.holding import Held
     from network.requests import Attachment
@@ -43,11 +42,6 @@ _begun = trace.point("engine.network.begun")
 _ready = trace.point("engine.network.ready")
 
 _CGROUP = "/pyctr/monitors"
-
-
-def is_on_networks(settings: Settings) -> bool:
-    """Whether a container has endpoints: its network is not none, the host's or another's."""
-    return settings.network not in MODES and not settings.network.startswith("container:")
 
 
 # -- networks ------------------------------------------------------------------------------
@@ -217,14 +211,14 @@ def join(home: Home, container: Container, held: Held | None = None) -> Joining 
 
     ``held`` are the ports that its monitor has already.
     """
-    if not is_on_networks(container.settings) or not home.networks.endpoints(container.id):
+    if not container.settings.is_on_networks or not home.networks.endpoints(container.id):
         return None
     return Joining(home, container, held)
 
 
 def release(home: Home, container: Container) -> None:
     """A container has ended, or could not be started: its addresses are free."""
-    if is_on_networks(container.settings):
+    if container.settings.is_on_networks:
         publishing.let_go(home, container)
         home.networks.release(container.id)
 
@@ -246,7 +240,7 @@ def refresh(home: Home) -> None:
 
 def tell_events(home: Home, container: Container, action: str) -> None:
     """connect or disconnect, for each network of a container that has started or has ended."""
-    if is_on_networks(container.settings):
+    if container.settings.is_on_networks:
         for one in home.networks.endpoints(container.id):
             home.networks.tell(action, one.network, container.id)
 

@@ -279,7 +279,7 @@ def disconnect(home: Home, network_text: str, text: str, *, force: bool = False)
 
 def _require_networks(one: Container, found: Network) -> None:
     """Who shares a network, or has none, cannot have another one."""
-    if not network.is_on_networks(one.settings):
+    if not one.settings.is_on_networks:
         kind = "private (none)" if one.settings.network == "none" else one.settings.network
         raise EngineError(
             f"cannot connect container {one.name} to network {found.name}",

@@ -224,9 +224,7 @@ def column(home: Home, container: Container) -> str:
 
 def _open(container: Container) -> tuple[str, ...]:
     """:func:`exposed` while it has a network in which that means something."""
-    from engine import network
-
-    on_networks = network.is_on_networks(container.settings)
+    on_networks = container.settings.is_on_networks
     return exposed(container) if on_networks and containers.is_up(container) else ()
 
 

@@ -107,6 +107,11 @@ class Settings(Record):
         """Docker's StdinOnce: standard input is there for those who attach, and ends with them."""
         return self.stdin_open and "stdin" in self.attach
 
+    @property
+    def is_on_networks(self) -> bool:
+        """Whether it has endpoints: its network is not none, the host's or another's."""
+        return self.network not in ("none", "host") and not self.network.startswith("container:")
+
 
 def encode(settings: Settings) -> str:
     """JSON of the fields that differ from their defaults."""

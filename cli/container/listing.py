@@ -109,9 +109,7 @@ def _size(here: Home, one: Container) -> str:
 
 def _image(one: Container, *, whole: bool) -> str:
     """As it was written; if that is an id, as long as the table's other ids."""
-    from images.references import as_id_prefix
-
-    digits = as_id_prefix(one.image)
+    digits = one.image.removeprefix("sha256:")
     if len(digits) >= 12 and one.image_id.startswith(digits):
         return f"sha256:{one.image_id}" if whole else digits[:12]
     return one.image
