@@ -16,7 +16,7 @@ import stat
 
 from kernel.walk import reopen, walk
 from overlay.tar import XATTR
-from overlay.unpacking import kept_xattr
+from overlay.xattrs import is_kept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _pax_xattrs(fd: int) -> dict[str, str]:
     path = f"/proc/self/fd/{fd}"
     found = {}
     for name in sorted(os.listxattr(path)):
-        if kept_xattr(name):
+        if is_kept(name):
             try:
                 value = os.getxattr(path, name)
             except OSError:  # removed just now

@@ -28,6 +28,7 @@ from kernel.walk import reopen
 from overlay import tar
 from overlay.errors import OverlayError
 from overlay.tarfields import TarError
+from overlay.xattrs import is_kept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -338,7 +339,7 @@ class Writer:
 
     def _xattrs(self, path: str | int, entry: Entry) -> None:
         for name, value in entry.xattrs.items():
-            if kept_xattr(name):
+            if is_kept(name):
                 try:
                     os.setxattr(path, name, value)
                 except OSError as error:
@@ -377,8 +378,3 @@ def write_all(fd: int, content: bytes | memoryview) -> None:
         if written == len(content):
             return
         content = content[written:]
-
-
-def kept_xattr(name: str) -> bool:
-    """Whether an extended attribute travels with a file; trusted.overlay.* never does."""
-    return name == "security.capability" or name.startswith("user.")

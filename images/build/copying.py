@@ -16,7 +16,6 @@ from images.build.errors import BuildError
 from images.build.select import select
 from kernel.paths import fchown_path, make_in_root, utimens_path
 from kernel.record import Record
-from overlay import view
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -117,6 +116,8 @@ def copy(here: Site, work: Work, state: State, one: Instruction) -> Step:
     lower = here.runner.store.stack(source)
 
     def opened(folder: str) -> Tree:
+        from overlay import view
+
         scratch = f"{folder}/source"
         os.makedirs(scratch, exist_ok=True)
         return context.root(view.opened(lower, scratch))
@@ -234,6 +235,8 @@ def _perform(
         return here.runner.owner(root, wanted.chown) if wanted.chown else None
 
     if wanted.link:
+        from overlay import view
+
         site.prepare(folder, lower)
         root = view.opened(lower, f"{folder}/rootfs")
         try:

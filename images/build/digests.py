@@ -10,7 +10,7 @@ import os
 import stat
 
 from kernel import digest
-from overlay.unpacking import kept_xattr
+from overlay.xattrs import is_kept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Digest:
         except OSError:
             return  # a file system without
         for name in sorted(names):
-            if kept_xattr(name):
+            if is_kept(name):
                 value = os.getxattr(fd, name)
                 self._state.update(b"%s %d " % (os.fsencode(name), len(value)) + value)
 

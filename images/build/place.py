@@ -41,7 +41,7 @@ from kernel.paths import (
     utimens_path,
 )
 from kernel.record import Record
-from overlay.unpacking import kept_xattr
+from overlay.xattrs import is_kept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class Place:
     def _manner(self, item: Item | Loose) -> Manner:
         owners = isinstance(item, Item) and item.tree.owners
         owner = self._owner or (None if owners else _ROOT)
-        return Manner(owner, True, True, True, self._mode, kept_xattr, self._latest)
+        return Manner(owner, True, True, True, self._mode, is_kept, self._latest)
 
     def _kind(self, real: str) -> int:
         """S_IF* of what is there, 0 if nothing is."""

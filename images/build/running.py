@@ -21,7 +21,6 @@ from images.build.errors import BuildError, StepFailed
 from images.build.runner import Command, Mounted
 from images.build.select import select
 from kernel import trace, tree
-from overlay import view
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -218,6 +217,7 @@ def _fill(here: Site, work: Work, mount: RunMount, new: str, folder: str) -> Non
     os.mkdir(new, 0o755)
     if mount.origin:
         from images.build.place import Place
+        from overlay import view
 
         lower = here.runner.store.stack(chain_of(here, work, mount.origin))
         with here.runner.workspace() as scratch:

@@ -15,8 +15,6 @@ from kernel import trace
 from kernel.paths import utimens_path
 from kernel.record import Record
 from kernel.walk import walk
-from overlay import view
-from overlay.union import Union
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -145,6 +143,8 @@ class Site:
 
 def prepare(folder: str, lower: tuple[str, ...]) -> None:
     """Makes the folders of a union in a workspace."""
+    from overlay import view
+
     for name in ("upper", "work", "rootfs"):
         os.mkdir(f"{folder}/{name}", 0o755)
     view.like_root_of(lower[0], f"{folder}/upper")
@@ -152,6 +152,9 @@ def prepare(folder: str, lower: tuple[str, ...]) -> None:
 
 def change(folder: str, lower: tuple[str, ...], action: Callable[[int], None]) -> None:
     """Calls ``action(root)`` on the union of a workspace, in a child. OverlayError."""
+    from overlay import view
+    from overlay.union import Union
+
     prepare(folder, lower)
     union = Union(lower, f"{folder}/upper", f"{folder}/work")
     view.change(union, f"{folder}/rootfs", action)
