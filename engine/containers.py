@@ -137,6 +137,18 @@ def listing(home: Home, statuses: tuple[str, ...] = ()) -> list[Container]:
     return [of_row(row) for row in home.db.execute(query, statuses)]
 
 
+def unsettled(home: Home) -> list[Container]:
+    """Those of which the row says that something is under way, or may go with its end (--rm).
+
+    Among a thousand that do not run only these are read.
+    """
+    query = (
+        f"SELECT {_COLUMNS} FROM containers WHERE status NOT IN ('created', 'exited')"
+        " OR status = 'exited' AND instr(settings, '\"auto_remove\"')"
+    )
+    return [of_row(row) for row in home.db.execute(query)]
+
+
 def names(home: Home, ids: list[str]) -> list[str]:
     """The names of containers, in order, for messages."""
     found = dict(home.db.execute("SELECT id, name FROM containers").fetchall())

@@ -116,7 +116,7 @@ def mend_all(home: Home) -> None:
     """
     from engine import network_mending
 
-    found = containers.listing(home)
+    found = containers.unsettled(home)
     _listed()
     for container in found:
         if needs_mending(container):

@@ -138,15 +138,16 @@ def _ls(parsed: Parsed) -> int:
 
 
 def _found(here: Home, parsed: Parsed) -> list[Container]:
-    found = containers.listing(here)
     limit = 1 if parsed.latest else parsed.last
     states = any(key == "status" for key, _ in parsed.filter)
+    only_up = not (parsed.all or limit > 0 or states)
+    found = containers.listing(here, containers.UP if only_up and not parsed.filter else ())
     if parsed.filter:
         from cli.container import filters
 
         wanted = filters.wanted(here, parsed.filter, found)
         found = [one for one in found if wanted(one)]
-    if not (parsed.all or limit > 0 or states):
+    if only_up:
         found = [one for one in found if one.status in containers.UP]
     return found[:limit] if limit > 0 else found
 
