@@ -23,6 +23,8 @@ UP = (*ALIVE, "restarting")  # the statuses in which there is a monitor
 BY_PERSON = 1
 BY_SYSTEM = 2  # `system stop-all`, when the host shuts down: it comes back with the host
 
+PARENT = "/pyctr"  # the control group above those of containers, unless another one was chosen
+
 _ALNUM = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _HEX = frozenset("0123456789abcdef")
 
@@ -53,7 +55,7 @@ class Container(Record):
     @property
     def cgroup(self) -> str:
         """Its control group, from the root of each hierarchy."""
-        return f"{self.settings.cgroup_parent or '/pyctr'}/{self.id}"
+        return f"{self.settings.cgroup_parent or PARENT}/{self.id}"
 
     @property
     def short_id(self) -> str:

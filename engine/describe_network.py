@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from engine import containers, linked, publishing
 from engine.describe import rfc3339
-from engine.network import builtin
 from kernel.mapping import Map
 from network import subnets
 
@@ -23,6 +22,8 @@ def network_settings(home: Home, one: Container) -> dict[str, Any]:
     found = home.networks.endpoints(one.id) if settings.is_on_networks else ()
     entries = {endpoint.network.name: _endpoint(home, one, endpoint) for endpoint in found}
     if settings.network in ("none", "host"):
+        from engine.network import builtin
+
         identity = builtin(home)[settings.network]
         entries[settings.network] = _nowhere() | {"NetworkID": identity}
     usual = next((e for e in found if e.network.is_default), None)

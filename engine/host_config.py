@@ -6,7 +6,7 @@ they are not used, so that a script finds what it looks for.
 
 from __future__ import annotations
 
-from engine import limits, publishing, rights
+from engine import containers, publishing, rights
 from kernel.mapping import Map
 
 TYPE_CHECKING = False
@@ -82,7 +82,7 @@ def _security(settings: Settings) -> list[str]:
 
 def _resources(settings: Settings) -> dict[str, Any]:
     return {
-        "CgroupParent": settings.cgroup_parent or limits.PARENT,
+        "CgroupParent": settings.cgroup_parent or containers.PARENT,
         "Cgroup": "",
         "CpuShares": settings.cpu_shares,
         "NanoCpus": settings.nano_cpus,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 
+from engine.containers import PARENT
 from engine.errors import EngineError
 from engine.settings import Settings
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-PARENT = "/pyctr"  # the control group above those of containers, unless another one was chosen
 MINIMUM = 6 << 20  # bytes of memory, Docker's; a program hardly starts with less
 
 _PERIOD = 100_000  # microseconds, of a CPU quota

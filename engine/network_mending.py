@@ -43,14 +43,13 @@ def tidy(home: Home) -> None:
     """Where nothing is on a network any more, and no agent is there to see it, one is started that
     takes bridges and rules away.
     """
-    if not has_table(home):
+    if not has_table(home) or not os.path.exists(f"{home.root}/state.db") or home.networks.live():
         return
-    from engine import network
     from network import client
 
-    if client.is_there(home.run):
-        return
-    if os.path.exists(f"{home.root}/state.db") and not home.networks.live():
+    if not client.is_there(home.run):
+        from engine import network
+
         network.ask_for(home, "leave").answer()
 
 

@@ -7,9 +7,7 @@ Source: proc_pid_net(5), proc_sys_net(5), netdevice(7), Documentation/networking
 
 from __future__ import annotations
 
-import _socket
 import os
-import struct
 
 from network import subnets
 
@@ -29,6 +27,8 @@ def routes() -> list[subnets.Subnet]:
 
 def has_interface(name: str) -> bool:
     """Whether there is an interface of that name."""
+    import _socket
+
     try:
         _socket.if_nametoindex(name)
     except OSError:
@@ -57,7 +57,9 @@ def uplink_mtu() -> int:
     name = uplink()
     if not name:
         return _MTU
+    import _socket
     import fcntl
+    import struct
 
     asking = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
     try:

@@ -9,7 +9,6 @@ address pools.
 
 from __future__ import annotations
 
-import _socket
 import os
 
 from kernel.record import Record
@@ -59,6 +58,8 @@ class Subnet(Record):
 
 def number(address: str) -> int:
     """An address as a number; ValueError if it is none."""
+    import _socket
+
     try:
         return int.from_bytes(_socket.inet_pton(_family(address), address))
     except (OSError, UnicodeError, ValueError):
@@ -67,6 +68,8 @@ def number(address: str) -> int:
 
 def text(value: int, width: int) -> str:
     """A number as an address, in the usual short form."""
+    import _socket
+
     family = _socket.AF_INET if width == _V4 else _socket.AF_INET6
     return _socket.inet_ntop(family, value.to_bytes(width // 8))
 
@@ -77,6 +80,8 @@ def is_v6(address: str) -> bool:
 
 
 def _family(address: str) -> int:
+    import _socket
+
     return int(_socket.AF_INET6 if is_v6(address) else _socket.AF_INET)
 
 

@@ -6,8 +6,6 @@ composes one can start from here.
 
 from __future__ import annotations
 
-from runtime import cgroups
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -102,6 +100,8 @@ def device_rules() -> list[dict[str, Any]]:
 
 def cgroup_folders() -> tuple[tuple[str, str], ...]:
     """(folder, option) of each v1 hierarchy of this host, v2 beside them as "unified"."""
+    from runtime import cgroups
+
     found = cgroups.hierarchies()
     if found.pure_v2 or not found.v1:
         return ()

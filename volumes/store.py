@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import time
 
-from kernel import paths, process, quickjson, trace, tree
+from kernel import quickjson, trace
 from kernel.locks import Lock
 from kernel.record import Record
 from volumes.errors import VolumeError, VolumeInUse, VolumeNotFound
@@ -128,6 +128,8 @@ class Store:
 
     def _make(self, volume: Volume) -> bool:
         """Makes the folder, whole; False if another command made it first."""
+        from kernel import paths, tree
+
         os.makedirs(self.root, mode=0o711, exist_ok=True)
         staging = f"{self.root}/.new-{volume.name}-{os.getpid()}"
         tree.remove_tree(staging)
@@ -264,6 +266,8 @@ class Store:
 
     def adopt_all(self) -> list[str]:
         """Rows for all folders that have none (a lost database); returns their names."""
+        from kernel import process, tree
+
         known = {row[0] for row in self._db.execute("SELECT name FROM volumes")}
         if not os.path.isdir(self.root):
             return []
@@ -396,6 +400,8 @@ class Store:
 
     def _finish(self, name: str, how: str) -> None:
         """Moves a volume without a row away, then deletes it unless the trash keeps it."""
+        from kernel import tree
+
         trash = f"{self.root}/{_TRASH}"
         os.makedirs(trash, mode=0o700, exist_ok=True)
         kept = f"{trash}/{name}"
@@ -426,6 +432,8 @@ class Store:
 
     def restore(self, name: str) -> Volume:
         """Takes a volume out of the trash. VolumeNotFound; VolumeError if the name is taken."""
+        from kernel import paths
+
         kept = f"{self.root}/{_TRASH}/{name}"
         try:
             if not is_name(name) or not os.path.isdir(kept):
@@ -453,6 +461,8 @@ class Store:
 
     def empty_trash(self, older_than: float | None = None) -> int:
         """Deletes what is in the trash longer than its time (or ``older_than``); returns bytes."""
+        from kernel import process, tree
+
         patience = self._trash_age if older_than is None else older_than
         freed = 0
         deadline = time.time() - patience
