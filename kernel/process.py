@@ -1,6 +1,7 @@
 """What a process is allowed and how it is known: capabilities, prctl(2), seccomp, pidfds.
 
-prctl(2) goes through the python-prctl package, imported when it is first needed.
+prctl(2) goes through the python-prctl package, imported when it is first needed, and through the C
+library for options that want zeroes in the unused arguments.
 """
 
 from __future__ import annotations
@@ -14,7 +15,12 @@ PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 PR_CAPBSET_DROP = 24
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_DUMPABLE = 4
 PR_SET_KEEPCAPS = 8
+PR_SET_NAME = 15
+PR_SET_NO_NEW_PRIVS = 38
+PR_SET_PDEATHSIG = 1
 SECCOMP_SET_MODE_FILTER = 1
 KEYCTL_JOIN_SESSION_KEYRING = 1
 
@@ -49,6 +55,13 @@ def _prctl(option: int, arg2: int = 0, arg3: int = 0) -> int:
     return call("prctl", option, arg2, arg3, 0, 0)
 
 
+def _set(option: int, value: int | str) -> None:
+    """prctl(2) by python-prctl's function in C; the module around it is half of its import."""
+    from _prctl import prctl
+
+    prctl(option, value)
+
+
 def bounding_drop(capability: int) -> None:
     """PR_CAPBSET_DROP; needs CAP_SETPCAP."""
     _prctl(PR_CAPBSET_DROP, capability)
@@ -71,37 +84,27 @@ def set_keepcaps(keep: bool) -> None:
 
 def set_dumpable(dumpable: bool) -> None:
     """PR_SET_DUMPABLE: whether others may ptrace this process and open its /proc files."""
-    import prctl
-
-    prctl.set_dumpable(dumpable)
+    _set(PR_SET_DUMPABLE, int(dumpable))
 
 
 def set_no_new_privs() -> None:
     """PR_SET_NO_NEW_PRIVS: from now on execve(2) grants nothing. It cannot be taken back."""
-    import prctl
-
-    prctl.set_no_new_privs(1)
+    _set(PR_SET_NO_NEW_PRIVS, 1)
 
 
 def set_child_subreaper(reaper: bool) -> None:
     """PR_SET_CHILD_SUBREAPER: orphans below this process become its children."""
-    import prctl
-
-    prctl.set_child_subreaper(reaper)
+    _set(PR_SET_CHILD_SUBREAPER, int(reaper))
 
 
 def set_pdeathsig(signal_number: int) -> None:
     """PR_SET_PDEATHSIG: the signal sent when the parent thread ends; 0 for none."""
-    import prctl
-
-    prctl.set_pdeathsig(signal_number)
+    _set(PR_SET_PDEATHSIG, signal_number)
 
 
 def set_name(name: str) -> None:
     """PR_SET_NAME: the thread's name in ps and top, cut at 15 bytes."""
-    import prctl
-
-    prctl.set_name(name)
+    _set(PR_SET_NAME, name)
 
 
 def seccomp_load(program: bytes, flags: int = 0) -> None:

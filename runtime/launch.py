@@ -152,7 +152,7 @@ def preload() -> None:
     import resource  # noqa: F401
     import struct  # noqa: F401
 
-    import prctl  # noqa: F401
+    import _prctl  # noqa: F401
 
     from runtime import filesystem, limits  # noqa: F401
 

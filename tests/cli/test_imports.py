@@ -86,7 +86,7 @@ kernel.sockets network.requests overlay overlay.errors overlay.union overlay.vie
 """
 PLAN = """
 _prctl _socket engine.compose kernel.clone kernel.mounts kernel.namespaces kernel.sockets
-kernel.terminals overlay overlay.union prctl resource runtime.filesystem runtime.launch
+kernel.terminals overlay overlay.union resource runtime.filesystem runtime.launch
 runtime.limits runtime.plan runtime.programs runtime.seccomp runtime.seccomp_default runtime.steps
 runtime.users
 """
