@@ -8,7 +8,7 @@ Source: OCI runtime specification 1.2, config.md and config-linux.md; Docker's d
 
 from __future__ import annotations
 
-from engine import environment, limits, rights, skeleton, views
+from engine import environment, limits, program, rights, skeleton, views
 from overlay.union import Union
 from runtime import defaults
 from runtime import plan as runtime_plan
@@ -67,7 +67,7 @@ def specification(
     """
     settings = container.settings
     masked, readonly = rights.hidden_paths(settings)
-    made_process = process(container, console)
+    made_process = program.process(container, console)
     filters = rights.seccomp(settings, made_process["capabilities"]["bounding"])
     made_mounts = _mounts(home, container, mounts, peers or {})
     if settings.init:
@@ -147,29 +147,6 @@ def file_mounts(
         if f"/etc/{name}" not in own
     ]
     return [*made, *(_mount(home, mount) for mount in mounts)]
-
-
-def process(container: Container, console: tuple[int, int] = (0, 0)) -> dict[str, Any]:
-    """``process``: what runs first, as whom, with which rights."""
-    settings = container.settings
-    made: dict[str, Any] = {
-        "args": list(settings.args),
-        "env": environment.variables(container),
-        "cwd": settings.working_dir,
-        "user": {"username": settings.user, "additionalGids": list(settings.group_add)},
-        "terminal": settings.tty,
-        "capabilities": rights.capability_sets(settings),
-        "noNewPrivileges": settings.no_new_privileges,
-        "rlimits": [
-            {"type": f"RLIMIT_{name.upper()}", "soft": soft, "hard": hard}
-            for name, (soft, hard) in settings.ulimits.items()
-        ],
-    }
-    if settings.oom_score_adj:
-        made["oomScoreAdj"] = settings.oom_score_adj
-    if settings.tty and all(console):
-        made["consoleSize"] = {"width": console[0], "height": console[1]}
-    return made
 
 
 def resources(settings: Settings) -> dict[str, Any]:

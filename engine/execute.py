@@ -5,7 +5,17 @@ from __future__ import annotations
 import os
 import select
 
-from engine import attach, compose, containers, environment, events, reconcile, rights, stop, views
+from engine import (
+    attach,
+    containers,
+    environment,
+    events,
+    program,
+    reconcile,
+    rights,
+    stop,
+    views,
+)
 from engine.errors import ContainerConflict, EngineError
 from kernel import process, signals, terminals, trace
 from kernel.errors import PyctrError
@@ -120,7 +130,7 @@ def _has_ended(container: containers.Container) -> bool:
 
 def _process(container: containers.Container, request: ExecRequest) -> dict[str, Any]:
     """``process`` of the specification: the container's own with what was asked for."""
-    made = compose.process(container, request.console)
+    made = program.process(container, request.console)
     made |= {
         "args": list(request.args),
         "env": list(environment.merged(tuple(made["env"]), request.env)),

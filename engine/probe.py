@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import time
 
-from engine import compose, containers, events, health, logs, rights, views
+from engine import containers, events, health, logs, program, rights, views
 from kernel import process, quickjson, signals, trace
 from runtime import join, launch
 from runtime.errors import RuntimeFailure
@@ -143,7 +143,7 @@ class _Probe:
         self._output = b""
         self._is_cut = False
         self.is_killed = False
-        self._spec = compose.process(container) | {
+        self._spec = program.process(container) | {
             "args": list(health.command(settings)),
             "terminal": False,
         }

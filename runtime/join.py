@@ -13,7 +13,7 @@ import os
 from kernel import namespaces, process, sockets
 from kernel.clone import clone3
 from kernel.paths import DEVPTS_SUPER_MAGIC, fs_magic, open_in_root
-from runtime import cgroups, launch, plan
+from runtime import becoming, cgroups, launch
 from runtime.errors import RuntimeFailure
 from runtime.peers import Peer
 from runtime.steps import (
@@ -106,15 +106,15 @@ def make(
     monitored: bool = False,
 ) -> tuple[Step, ...]:
     """The plan of an exec: ``process_spec`` is ``process`` of the specification."""
-    made: list[Step] = [JoinCgroup(cgroup), JoinKeyring(plan.keyring(cgroup))]
+    made: list[Step] = [JoinCgroup(cgroup), JoinKeyring(becoming.keyring(cgroup))]
     if process_spec.get("oomScoreAdj") is not None:
         made.append(SetOomScore(process_spec["oomScoreAdj"]))
     made.append(EnterContainer(pid, pidfd, tuple(kind for kind in kinds if kind != "pid")))
     if process_spec.get("terminal"):
         size = process_spec.get("consoleSize") or {}
         made.append(OpenTerminal(size.get("width") or 0, size.get("height") or 0))
-    made.append(plan.find_user(process_spec))
-    made += plan.becoming(process_spec, profile, cache, monitored=monitored)
+    made.append(becoming.find_user(process_spec))
+    made += becoming.last_steps(process_spec, profile, cache, monitored=monitored)
     return tuple(made)
 
 

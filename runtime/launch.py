@@ -15,7 +15,6 @@ import time
 from kernel import process, sockets
 from kernel.record import Record
 from runtime.errors import RuntimeFailure
-from runtime.plan import Plan
 from runtime.steps import Site, os_error
 
 TYPE_CHECKING = False
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from _socket import socket
     from collections.abc import Callable
 
+    from runtime.plan import Plan
     from runtime.steps import Step
 
 _HINTS = {
@@ -154,7 +154,7 @@ def preload() -> None:
 
     import _prctl  # noqa: F401
 
-    from runtime import filesystem, limits  # noqa: F401
+    from runtime import limits  # noqa: F401
 
 
 def inside(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from kernel.record import Record
 from overlay.union import Union
-from runtime import filesystem, seccomp, steps
+from runtime import becoming, filesystem, steps
 from runtime.errors import RuntimeFailure
 
 TYPE_CHECKING = False
@@ -67,7 +67,7 @@ def make(
     root = spec["root"]
     made: list[steps.Step] = _joined(namespaces, peers)
     early = tuple(k for k, p in namespaces.items() if not p and k not in ("pid", "cgroup"))
-    made.append(steps.JoinKeyring(keyring(cgroup)))
+    made.append(steps.JoinKeyring(becoming.keyring(cgroup)))
     made.append(steps.Unshare(early))
     if "network" in early:
         made.append(steps.RaiseLoopback())
@@ -99,50 +99,17 @@ def make(
         made.append(filesystem.Mask(tuple(linux["maskedPaths"])))
     if root.get("readonly"):
         made.append(filesystem.ReadonlyRoot())
-    made.append(find_user(process))
+    made.append(becoming.find_user(process))
     if process.get("oomScoreAdj") is not None:
         made.append(steps.SetOomScore(process["oomScoreAdj"]))
     made.append(steps.SwitchRoot())
-    made += becoming(process, linux.get("seccomp"), seccomp_cache, monitored=True)
+    made += becoming.last_steps(process, linux.get("seccomp"), seccomp_cache, monitored=True)
     outside = (
         steps.MakeCgroup(cgroup, linux.get("resources") or {}),
         *(steps.FindPeer(peer) for peer in dict.fromkeys(peers.values())),
         steps.Fork(namespaces.get("pid") == "", namespaces.get("pid") or "", peers.get("pid")),
     )
     return Plan(cgroup, outside, tuple(made))
-
-
-def keyring(cgroup: str) -> str:
-    """The name of the session keyring that a container's processes share."""
-    return f"pyctr-{cgroup.rpartition('/')[2][:32]}"
-
-
-def becoming(
-    process: dict[str, Any], profile: dict[str, Any] | None, cache: str, *, monitored: bool
-) -> list[steps.Step]:
-    """The last steps, which a new container and an exec share: rights, limits, filter, program."""
-    sets = steps.to_sets(process)
-    bounding = dict(sets).get("bounding", ())
-    load = _seccomp(profile, bounding, cache)
-    confined = bool(process.get("noNewPrivileges"))
-    made: list[steps.Step] = [steps.ChangeDirectory(process.get("cwd") or "/")]
-    made.append(steps.DropBounding(bounding))
-    if not confined:
-        made += load  # without no_new_privs the filter needs CAP_SYS_ADMIN, which goes next
-    umask = (process.get("user") or {}).get("umask")
-    made.append(steps.BecomeUser(sets, 0o022 if umask is None else umask))
-    if monitored:  # after the change of user, which clears it
-        made.append(steps.DieWithMonitor())
-    if confined:
-        made.append(steps.NoNewPrivileges())
-    for limit in process.get("rlimits") or ():
-        made.append(steps.SetLimit(limit["type"], limit["soft"], limit["hard"]))
-    if confined:
-        made += load
-    if not process.get("args"):
-        raise RuntimeFailure("no command was given", "the image names none either")
-    made.append(steps.Execute(tuple(process["args"]), tuple(process.get("env") or ())))
-    return made
 
 
 def _namespaces(linux: dict[str, Any]) -> dict[str, str]:
@@ -228,24 +195,3 @@ def _device(device: dict[str, Any], *, asked: bool) -> steps.Step:
         device.get("gid") or 0,
         asked,
     )
-
-
-def find_user(process: dict[str, Any]) -> steps.Step:
-    """The step that finds ``process.user``."""
-    user = process.get("user") or {}
-    additional = tuple(str(gid) for gid in user.get("additionalGids") or ())
-    wanted = user.get("username")
-    if wanted is None:
-        wanted = f"{user.get('uid', 0)}:{user.get('gid', 0)}"
-    return steps.FindUser(wanted, additional)
-
-
-def _seccomp(
-    profile: dict[str, Any] | None, bounding: tuple[str, ...], cache: str
-) -> list[steps.Step]:
-    if not profile:
-        return []
-    if profile.get("defaultAction") == "default":  # our own word: Docker's profile
-        return [steps.LoadSeccomp(seccomp.default_filter(cache, bounding))]
-    flags = seccomp.flags(profile.get("flags") or ())
-    return [steps.LoadSeccomp(seccomp.filter_of(cache, profile), flags)]

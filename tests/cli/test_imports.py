@@ -84,18 +84,24 @@ cli.creation.naming cli.creation.places cli.creation.request cli.creation.superv
 engine.create engine.names engine.refusals engine.registries kernel.mounts kernel.namespaces
 kernel.sockets network.requests overlay overlay.errors overlay.union overlay.view volumes.claim
 """
-PLAN = """
-_prctl _socket engine.compose kernel.clone kernel.mounts kernel.namespaces kernel.sockets
-kernel.terminals overlay overlay.union resource runtime.filesystem runtime.launch
-runtime.limits runtime.plan runtime.programs runtime.seccomp runtime.seccomp_default runtime.steps
-runtime.users
+STEPS = """
+_prctl _socket engine.program kernel.clone kernel.mounts kernel.namespaces kernel.sockets
+kernel.terminals resource runtime.becoming runtime.launch runtime.limits runtime.programs
+runtime.seccomp runtime.seccomp_default runtime.steps runtime.users
+"""
+PLAN = "engine.compose overlay overlay.union runtime.filesystem runtime.plan"
+JOIN = """
+cli.container.exec cli.creation.keyvalue engine.environment engine.execute engine.pause
+engine.rights engine.stop engine.views runtime.capabilities runtime.defaults runtime.join
+runtime.peers
 """
 MONITOR = """
 engine.attendant engine.backlog engine.files engine.hub engine.loglines engine.logs engine.monitor
 engine.restart engine.resting engine.start network.resolvers
 """
 CREATE = (CONTAINERS, CHANGES, NETWORKS, VOLUMES, IMAGES, STREAMS, DESCRIBED, REQUEST)
-START = (CONTAINERS, CHANGES, NETWORKS, VOLUMES, IMAGES, STREAMS, DESCRIBED, CTYPES, PLAN, MONITOR)
+BEGIN = (CONTAINERS, CHANGES, NETWORKS, VOLUMES, IMAGES, STREAMS, DESCRIBED, CTYPES, STEPS, PLAN)
+START = (*BEGIN, MONITOR)
 REMOVE = (CONTAINERS, CHANGES, VOLUMES, CTYPES, "cli.container.stop engine.remove")
 
 # In this order they are the life of one container.
@@ -107,9 +113,7 @@ COMMANDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("inspect c", (CONTAINERS, TABLES, NETWORKS, VOLUMES, IMAGES, DESCRIBED, CHANGES,
                    "cli.system engine.describe engine.describe_network engine.host_config"
                    " engine.linked")),
-    ("exec c true", (CONTAINERS, CHANGES, STREAMS, DESCRIBED, CTYPES, PLAN,
-                     "cli.container.exec cli.creation.keyvalue engine.execute engine.pause"
-                     " engine.stop runtime.join runtime.peers")),
+    ("exec c true", (CONTAINERS, CHANGES, STREAMS, CTYPES, STEPS, JOIN)),
     ("logs c", (CONTAINERS, TABLES, STREAMS, "cli.container.look engine.loglines engine.logopts"
                 " engine.logread engine.logs")),
     ("stop --timeout 0 c", (CONTAINERS, CHANGES, "cli.container.stop engine.pause engine.stop")),
