@@ -32,7 +32,7 @@ def rfc3339(seconds: float) -> str:
 
 def container(home: Home, one: Container, *, sized: bool = False) -> dict[str, Any]:
     """`container inspect`; ``sized`` also walks its files for SizeRw and SizeRootFs (bytes)."""
-    from engine import describe_network, linked
+    from engine import describe_network
 
     settings = one.settings
     folder = home.folder(one.id)
@@ -58,7 +58,7 @@ def container(home: Home, one: Container, *, sized: bool = False) -> dict[str, A
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": None,
-        "HostConfig": host_config(settings) | {"Links": linked.shown(home, one)},
+        "HostConfig": host_config(settings) | {"Links": describe_network.links(home, one)},
         "GraphDriver": {
             "Name": "overlay",
             "Data": {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine import containers, linked, publishing
+from engine import containers, publishing
 from engine.describe import rfc3339
 from kernel.mapping import Map
 from network import subnets
@@ -39,6 +39,20 @@ def network_settings(home: Home, one: Container) -> dict[str, Any]:
     }
 
 
+def links(home: Home, container: Container) -> list[str] | None:
+    """``HostConfig.Links``: those on the default network, as ``/db:/web/alias``."""
+    for one in home.networks.endpoints(container.id):
+        if one.network.is_default and one.links:
+            return [f"/{other}:/{container.name}/{name}" for other, name in _named(home, one)]
+    return None
+
+
+def _named(home: Home, own: Endpoint) -> list[tuple[str, str]]:
+    """(name of the container, name for it) of an endpoint's links; those that are gone are not."""
+    found = [(containers.get(home, identity), name) for identity, name in own.links]
+    return [(one.name, name) for one, name in found if one is not None]
+
+
 _ADDRESSES: dict[str, Any] = {
     "EndpointID": "",
     "Gateway": "",
@@ -62,7 +76,7 @@ def _endpoint(home: Home, one: Container, endpoint: Endpoint) -> dict[str, Any]:
     own = endpoint.network
     wanted = {"IPv4Address": endpoint.wanted_address, "IPv6Address": endpoint.wanted_address6}
     names = [one.name, *endpoint.aliases, one.short_id, one.settings.hostname]
-    links = [] if own.is_default else linked.named(home, endpoint)
+    links = [] if own.is_default else _named(home, endpoint)
     made = _nowhere() | {
         "IPAMConfig": {name: word for name, word in wanted.items() if word} or None,
         "Aliases": list(endpoint.aliases) or None,

@@ -37,20 +37,6 @@ def resolved(home: Home, links: Iterable[tuple[str, str]]) -> tuple[tuple[str, s
     return tuple(dict.fromkeys(found))
 
 
-def shown(home: Home, container: Container) -> list[str] | None:
-    """``HostConfig.Links``: those on the default network, as ``/db:/web/alias``."""
-    for one in home.networks.endpoints(container.id):
-        if one.network.is_default and one.links:
-            return [f"/{other}:/{container.name}/{name}" for other, name in named(home, one)]
-    return None
-
-
-def named(home: Home, own: Endpoint) -> list[tuple[str, str]]:
-    """(name of the container, name for it) of an endpoint's links; those that are gone are not."""
-    found = [(containers.get(home, identity), name) for identity, name in own.links]
-    return [(one.name, name) for one, name in found if one is not None]
-
-
 def write(home: Home, container: Container, endpoints: Iterable[Endpoint]) -> None:
     """Brings the lines of links up to date: in its own hosts, and in those that link to it."""
     for one in endpoints:

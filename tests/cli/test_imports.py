@@ -111,8 +111,7 @@ COMMANDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ps", (CONTAINERS, TABLES, NETWORKS,
             "cli.container.listing engine.network_mending engine.state kernel.netfilter")),
     ("inspect c", (CONTAINERS, TABLES, NETWORKS, VOLUMES, IMAGES, DESCRIBED, CHANGES,
-                   "cli.system engine.describe engine.describe_network engine.host_config"
-                   " engine.linked")),
+                   "cli.system engine.describe engine.describe_network engine.host_config")),
     ("exec c true", (CONTAINERS, CHANGES, STREAMS, CTYPES, STEPS, JOIN)),
     ("logs c", (CONTAINERS, TABLES, STREAMS, "cli.container.look engine.loglines engine.logopts"
                 " engine.logread engine.logs")),
