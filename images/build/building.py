@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from images import clock, platforms
-from images.build import graph, site, stage, state, variables
+from images.build import graph, site, stage, state, variables, workers
 from images.config import encode, host_architecture
 from images.dockerfile import parser
 from images.errors import ImageNotFound
@@ -51,8 +51,6 @@ def build(
         stages.append(stage.Stage(here, work, numbers, dockerfile.file))
     told(("steps", titles))
     try:
-        from images.build import workers
-
         workers.build(here, stages)
         return _finished(here, here.states[planned.target])
     finally:
