@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from engine import containers, environment, health, logopts, publishing, skeleton
+from engine import containers, environment, health, publishing, skeleton
 from engine.host_config import host_config
 from kernel.mapping import Map
 
@@ -49,7 +49,7 @@ def container(home: Home, one: Container, *, sized: bool = False) -> dict[str, A
         "ResolvConfPath": f"{folder}/resolv.conf",
         "HostnamePath": f"{folder}/hostname",
         "HostsPath": f"{folder}/hosts",
-        "LogPath": logopts.path(home, one) if settings.log_driver == "json-file" else "",
+        "LogPath": f"{folder}/{settings.log_file}" if settings.log_driver == "json-file" else "",
         "Name": f"/{one.name}",
         "RestartCount": one.restarts,
         "Driver": "overlay",

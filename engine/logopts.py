@@ -44,8 +44,7 @@ class Limits(Record):
 
 def path(home: Home, container: Container) -> str:
     """The file that is written to; "" for a driver that keeps none."""
-    names = {"json-file": "log.json", "local": "local-logs/container.log"}
-    name = names.get(container.settings.log_driver)
+    name = container.settings.log_file
     return f"{home.folder(container.id)}/{name}" if name else ""
 
 

@@ -4,6 +4,8 @@ The ports of the host are bound before the agent is asked for the network, and s
 the container has a monitor, through restarts by its policy as well. So a port that somebody else
 has is refused before anything starts, and the rules never send on what is not held.
 
+Most containers publish nothing: what reads and writes ports is imported for those that do.
+
 Source: Docker's "docker container run", -p, -P, --expose, and "docker container port".
 """
 
@@ -11,8 +13,6 @@ from __future__ import annotations
 
 from engine import containers
 from engine.errors import EngineError
-from network import ports
-from network.ports import Publication
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from engine.home import Home
     from engine.settings import Settings
     from network.holding import Held, Taken
-    from network.ports import Binding
+    from network.ports import Binding, Publication
 
 _OTHERS = "container:"
 _NAMES = 53  # the port that servers of names have
@@ -47,6 +47,8 @@ def checked(
                     f"conflicting options: port {what} and the container type network mode",
                     "ports are those of the container whose network is shared",
                 )
+    from network import ports
+
     names = {*settings.expose}
     for word in exposed:
         try:
@@ -69,6 +71,10 @@ def _publishes(settings: Settings) -> bool:
 
 def publications(settings: Settings) -> tuple[Publication, ...]:
     """What a container publishes: what was named, and with -P each exposed port that was not."""
+    if not _publishes(settings):
+        return ()
+    from network.ports import Publication
+
     made = [Publication(*fields) for fields in settings.publish]
     if settings.publish_all:
         named = {one.name for one in made}
@@ -86,6 +92,8 @@ def record(home: Home, container: Container) -> None:
 
 
 def _of_exposed(name: str) -> Publication:
+    from network import ports
+
     try:
         return ports.of_exposed(name)
     except ValueError as error:
@@ -207,19 +215,31 @@ def bindings(home: Home, container: Container) -> tuple[Binding, ...]:
     """What leads to a container that runs, by its own ports."""
     if not _publishes(container.settings) or not containers.is_up(container):
         return ()
+    from network import ports
+
     return ports.bindings(home.networks.published.of(container.id))
 
 
 def exposed(container: Container) -> tuple[str, ...]:
     """The names of all its ports that are published or exposed."""
     settings = container.settings
+    if not (settings.expose or settings.publish):
+        return ()
+    from network import ports
+    from network.ports import Publication
+
     names = {*settings.expose, *(Publication(*fields).name for fields in settings.publish)}
     return tuple(sorted(names, key=ports.order))
 
 
 def column(home: Home, container: Container) -> str:
     """The PORTS column of `ps`."""
-    return ports.column(bindings(home, container), _open(container))
+    found, opened = bindings(home, container), _open(container)
+    if not (found or opened):
+        return ""
+    from network import ports
+
+    return ports.column(found, opened)
 
 
 def _open(container: Container) -> tuple[str, ...]:
@@ -239,6 +259,10 @@ def port_map(home: Home, container: Container) -> dict[str, list[dict[str, str]]
 
 def port_bindings(settings: Settings) -> dict[str, Any]:
     """``HostConfig.PortBindings``: what -p asked for."""
+    if not settings.publish:
+        return {}
+    from network.ports import Publication
+
     made: dict[str, Any] = {}
     for fields in settings.publish:
         one = Publication(*fields)

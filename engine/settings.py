@@ -112,6 +112,12 @@ class Settings(Record):
         """Whether it has endpoints: its network is not none, the host's or another's."""
         return self.network not in ("none", "host") and not self.network.startswith("container:")
 
+    @property
+    def log_file(self) -> str:
+        """The file below the container's folder that its log driver writes; "" if it keeps none."""
+        names = {"json-file": "log.json", "local": "local-logs/container.log"}
+        return names.get(self.log_driver, "")
+
 
 def encode(settings: Settings) -> str:
     """JSON of the fields that differ from their defaults."""
