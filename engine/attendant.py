@@ -50,6 +50,16 @@ class Attendant:
             log.reap(ready)
         return ready
 
+    def ends_within(self, seconds: float, pid: int) -> bool:
+        """Serves for a moment; whether the child ``pid`` has ended by then."""
+        pidfd = os.pidfd_open(pid)
+        until = time.monotonic() + seconds
+        ready: set[int] = set()
+        while pidfd not in ready and (left := until - time.monotonic()) > 0:
+            ready = self.turn(pidfd, timeout=left)
+        os.close(pidfd)
+        return pidfd in ready
+
     def serve(self, pid: int, watch: Watch | None, on_quiet: Callable[[], None]) -> int:
         """Moves bytes until the child ``pid`` has ended; returns its wait status.
 

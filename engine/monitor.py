@@ -41,11 +41,13 @@ if TYPE_CHECKING:
 
     from engine.containers import Container
     from engine.home import Home
+    from engine.locks import Alone
     from engine.probe import Watch
     from kernel.locks import Lock
     from runtime.plan import Plan
 
 _CGROUP = "/pyctr/monitors"
+_A_MOMENT = 0.1  # seconds in which many programs end: the database stays open for that
 
 _launched = trace.point("engine.monitor.launched")
 _recorded = trace.point("engine.monitor.recorded")
@@ -56,7 +58,8 @@ _waited = trace.point("engine.monitor.waited")
 
 def main(
     home: Home,
-    container: Container,
+    lock: Alone,
+    volumes: list[Lock],
     plan: Plan,
     client: socket,
     joining: network.Joining | None,
@@ -67,10 +70,13 @@ def main(
 ) -> None:
     """The forked monitor's whole life. Never returns.
 
-    ``client`` is the connection of the command that starts the container; ``stdin`` and
-    ``output`` say which streams it wants, ``steps`` whether it wants to be told of each step.
-    ``joining`` is the network that was made for this start, if it has one of its own.
+    ``lock`` is the container's, which the monitor keeps until others can reach it, ``volumes`` are
+    those of its volumes, until they are mounted. ``client`` is the connection of the command that
+    starts the container; ``stdin`` and ``output`` say which streams it wants, ``steps`` whether it
+    wants to be told of each step. ``joining`` is the network that was made for this start, if it
+    has one of its own.
     """
+    container = lock.container
     folder = home.folder(container.id)
 
     def life() -> None:
@@ -88,10 +94,23 @@ def main(
         ):
             signals.signal(number, signals.SIG_IGN)
         signals.set_wakeup_fd(-1)
+        locked = (one.fileno() for one in (lock, *volumes))
+        network_fds = joining.descriptors if joining is not None else ()
+        keep_only({client.fileno(), *locked, *network_fds})  # and nothing else of the command
         first = Client(client, folder, stdin=stdin, output=output)
-        Monitor(home, container, joining).run(plan, first, steps)
+        Monitor(home, container, joining).run(plan, first, lock, volumes, steps=steps)
 
     run(life, folder)
+
+
+def hold_volumes(home: Home, container: Container) -> list[Lock]:
+    """Shared locks: no population may replace a volume's folder while it is being mounted."""
+    held: list[Lock] = []
+    for mount in home.volumes.mounts(container.id):
+        if mount.kind == "volume":
+            _, lock, _ = home.volumes.claim(mount.source)
+            held.append(lock)
+    return held
 
 
 class Monitor:
@@ -120,7 +139,9 @@ class Monitor:
 
     # -- the beginning ---------------------------------------------------------------------
 
-    def run(self, plan: Plan, first: Client, steps: bool) -> None:
+    def run(
+        self, plan: Plan, first: Client, lock: Alone, volumes: list[Lock], *, steps: bool
+    ) -> None:
         """From the start of the container that ``first`` has asked for to its end."""
         self.hub.admit(first)
 
@@ -129,11 +150,12 @@ class Monitor:
             first.flush()
 
         try:
-            begun = self._launch(plan, told if steps else None, restarts=0, stopped=0)
+            begun = self._launch(plan, volumes, told if steps else None, restarts=0, stopped=0)
         except PyctrError as error:
             self._failed(first, error)
             return
         self._open()
+        lock.release()
         first.tell(wire.message(wire.STARTED, {"pid": begun.pid}))
         first.flush()
         cgroups.leave_unit(_CGROUP)
@@ -146,13 +168,16 @@ class Monitor:
         self._leave()
 
     def _launch(
-        self, plan: Plan, on_step: Callable[[int, int], None] | None, **columns: int
+        self,
+        plan: Plan,
+        volumes: list[Lock],
+        on_step: Callable[[int, int], None] | None,
+        **columns: int,
     ) -> Started:
-        """Starts the program while its volumes are held, and records it before they are not.
+        """Starts the program while its ``volumes`` are held, and records it before they are not.
 
         ``columns`` are further ones to record.
         """
-        volumes = self._hold_volumes()
         container = self.container
         tty = container.settings.tty
         os.makedirs(self.home.run_folder(container.id), mode=0o700, exist_ok=True)
@@ -162,7 +187,7 @@ class Monitor:
             theirs, ours = self._pipes()
         try:
             root = f"{self.home.folder(container.id)}/rootfs"
-            started = launch(plan, root, theirs, on_step)
+            started = launch(plan, root, theirs, on_step, meanwhile=lambda: self.home.db)
         except BaseException:
             for fd in ours:
                 if fd >= 0:
@@ -195,15 +220,6 @@ class Monitor:
             lock.release()
         return started
 
-    def _hold_volumes(self) -> list[Lock]:
-        """Shared locks: no population may replace a volume's folder while it is being mounted."""
-        held: list[Lock] = []
-        for mount in self.home.volumes.mounts(self.container.id):
-            if mount.kind == "volume":
-                _, lock, _ = self.home.volumes.claim(mount.source)
-                held.append(lock)
-        return held
-
     def _pipes(self) -> tuple[tuple[int, int, int], list[int]]:
         """((stdin, stdout, stderr) of the program, our ends of the same)."""
         out_read, out_write = os.pipe()
@@ -227,14 +243,11 @@ class Monitor:
         self.hub.drain()
 
     def _open(self) -> None:
-        """The socket for further clients, the log; everything else of the command is let go."""
+        """The socket for further clients, and the log."""
         path = f"{self.home.run_folder(self.container.id)}/attach.sock"
         if os.path.lexists(path):
             os.unlink(path)
         self.hub.listener = sockets.listen(path)
-        self.home.close()
-        held = self.held.descriptors if self.held is not None else ()
-        keep_only({self.hub.listener.fileno(), *self.hub.descriptors, *self.hub.clients, *held})
         self.attendant.heed_sigterm()
         process.set_name(self._name)
         self.hub.log = logs.of(self.home, self.container)
@@ -245,6 +258,8 @@ class Monitor:
         """Moves bytes until the first process has ended; returns its wait status."""
         self.pid = started.pid
         self.watch = self._watch(started)
+        if self.watch is not None or not self.attendant.ends_within(_A_MOMENT, started.pid):
+            self.home.close()
         return self.attendant.serve(started.pid, self.watch, self.rest)
 
     def rest(self) -> None:
@@ -432,9 +447,7 @@ class Monitor:
             if joining is not None:
                 joining.abandon()
             raise
-        started = self._launch(plan, None)
-        self.home.close()
-        return started
+        return self._launch(plan, hold_volumes(self.home, row), None)
 
     def _leave(self) -> None:
         """Who waits for the end is told of it."""

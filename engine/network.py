@@ -160,6 +160,11 @@ class Joining:
         _begun()
 
     @property
+    def descriptors(self) -> list[int]:
+        """What the process needs that starts the container."""
+        return [self._fd, *(self.held.descriptors if self.held is not None else ())]
+
+    @property
     def path(self) -> str:
         """The namespace as a path, in this process and its children."""
         return f"/proc/self/fd/{self._fd}"

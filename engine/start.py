@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from engine.containers import Container
     from engine.home import Home
+    from engine.locks import Alone
     from runtime.plan import Plan
 
 _found = trace.point("engine.start.found")
@@ -63,7 +64,7 @@ def start(
                 if stdin or output:
                     events.of_container(home, fresh, "attach")
                 plan, session = _fork(
-                    home, fresh, console, stdin=stdin, output=output, steps=steps, warn=warn
+                    home, held, console, stdin=stdin, output=output, steps=steps, warn=warn
                 )
                 break  # the monitor has the lock by inheritance, and keeps it until it answers
         if fresh.status == "restarting":
@@ -91,7 +92,7 @@ def start(
 
 def _fork(
     home: Home,
-    container: Container,
+    held: Alone,
     console: tuple[int, int],
     *,
     stdin: bool,
@@ -100,6 +101,7 @@ def _fork(
     warn: Callable[[str], None],
 ) -> tuple[Plan, Session]:
     """Makes the plan and the monitor that performs it."""
+    container = held.container
     folder = home.folder(container.id)
     if not os.path.isdir(f"{folder}/upper"):
         raise ContainerConflict(
@@ -119,6 +121,7 @@ def _fork(
         if joining is not None:
             for sentence in joining.complete():
                 warn(sentence)
+        volumes = monitor.hold_volumes(home, container)
     except BaseException:
         if joining is not None:
             joining.abandon()
@@ -128,10 +131,12 @@ def _fork(
     if os.fork() == 0:
         ours.close()
         monitor.main(
-            home, container, plan, theirs, joining, stdin=stdin, output=output, steps=steps
+            home, held, volumes, plan, theirs, joining, stdin=stdin, output=output, steps=steps
         )
     _forked()
     theirs.close()
+    for lock in volumes:
+        lock.release()
     if joining is not None:
         joining.close()
         joining.let_go()

@@ -48,13 +48,14 @@ def launch(
     root: str,
     stdio: tuple[int, int, int] | None,
     on_step: Callable[[int, int], None] | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> Started:
     """Performs the plan and returns when the program runs.
 
     ``root`` is an empty folder on the host over which the root filesystem is mounted, in the
     child's mount namespace. ``stdio`` become 0, 1 and 2 of the program, None for a terminal.
-    ``on_step`` gets (index in ``plan.steps``, nanoseconds) of each step. RuntimeFailure tells
-    which step failed; nothing is left over then.
+    ``on_step`` gets (index in ``plan.steps``, nanoseconds) of each step. ``meanwhile`` is done
+    while the child is at work. RuntimeFailure tells which step failed; nothing is left over then.
     """
     preload()
     ours, theirs = sockets.pair()
@@ -68,6 +69,7 @@ def launch(
                 inside(plan.inside, first, len(plan.steps), site, stdio, on_step is not None)
         theirs.close()
         started = process.start_time(site.child)
+        meanwhile()
         return Started(site.child, started, listen(ours, on_step))
     except BaseException:
         if site.child > 0:
