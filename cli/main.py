@@ -6,7 +6,6 @@ closing the database would wait for the disk.
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 
@@ -44,13 +43,11 @@ GLOBAL = options.Command(
 )
 # Commands with flags whose default may be configured.
 _CONFIGURED = ("attach", "create", "exec", "run", "start")
-_MANY_OBJECTS = 100_000  # no command of a moment makes so many that the collector should look
 _COMMON = ("run", "create", "start", "stop", "restart", "rm", "ps", "logs", "exec", "commit")
 
 
 def run() -> None:
     """The console command. Never returns."""
-    gc.set_threshold(_MANY_OBJECTS)
     _open_standard_streams()
     code = 1
     # Bytes that are no text (PEP 383) leave as they came.

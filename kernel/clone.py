@@ -11,27 +11,16 @@ Source: clone(2), "CLONE_INTO_CGROUP"; docs.python.org, c-api/sys, PyOS_BeforeFo
 
 from __future__ import annotations
 
-import ctypes
 import os
+import struct
 
 from kernel.signals import SIGCHLD
 
 CLONE_INTO_CGROUP = 0x200000000
 _NR_CLONE3 = 435
-
-_python = ctypes.PyDLL(None, use_errno=True)  # keeps the interpreter's lock during a call
-
-
-class _CloneArgs(ctypes.Structure):
-    """struct clone_args, linux/sched.h."""
-
-    _fields_ = tuple(
-        (name, ctypes.c_uint64)
-        for name in (
-            "flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "stack_size",
-            "tls", "set_tid", "set_tid_size", "cgroup",
-        )
-    )  # fmt: skip
+# struct clone_args, linux/sched.h: flags, pidfd, child_tid, parent_tid, exit_signal, stack,
+# stack_size, tls, set_tid, set_tid_size, cgroup.
+_CLONE_ARGS = struct.Struct("11Q")
 
 
 def clone3(flags: int = 0, cgroup: str = "") -> int:
@@ -40,29 +29,30 @@ def clone3(flags: int = 0, cgroup: str = "") -> int:
     ``flags`` are CLONE_NEW*, ``cgroup`` is the folder of a control group of version 2, "" for that
     of the caller. Since Linux 5.7. OSError.
     """
-    folder = os.open(cgroup, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) if cgroup else -1
+    if not cgroup:
+        return _fork(_CLONE_ARGS.pack(flags, 0, 0, 0, SIGCHLD, 0, 0, 0, 0, 0, 0), cgroup)
+    folder = os.open(cgroup, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        args = _CloneArgs(flags=flags, exit_signal=SIGCHLD)
-        if cgroup:
-            args.flags |= CLONE_INTO_CGROUP
-            args.cgroup = folder
-        return _fork(args, cgroup)
+        flags |= CLONE_INTO_CGROUP
+        return _fork(_CLONE_ARGS.pack(flags, 0, 0, 0, SIGCHLD, 0, 0, 0, 0, 0, folder), cgroup)
     finally:
-        if cgroup:
-            os.close(folder)
+        os.close(folder)
 
 
-def _fork(args: _CloneArgs, path: str) -> int:
-    call = _python.syscall
+def _fork(args: bytes, path: str) -> int:
+    import ctypes
+
+    python = ctypes.PyDLL(None, use_errno=True)  # keeps the interpreter's lock during a call
+    call = python.syscall
+    call.argtypes = (ctypes.c_long, ctypes.c_char_p, ctypes.c_size_t)
     call.restype = ctypes.c_long
-    size = ctypes.c_size_t(ctypes.sizeof(args))
-    _python.PyOS_BeforeFork()
-    pid = call(ctypes.c_long(_NR_CLONE3), ctypes.byref(args), size)
+    python.PyOS_BeforeFork()
+    pid = call(_NR_CLONE3, args, len(args))
     if pid == 0:
-        _python.PyOS_AfterFork_Child()
+        python.PyOS_AfterFork_Child()
         return 0
     code = ctypes.get_errno()
-    _python.PyOS_AfterFork_Parent()
+    python.PyOS_AfterFork_Parent()
     if pid < 0:
         raise OSError(code, f"clone3: {os.strerror(code)}", path or None)
     return int(pid)
