@@ -40,19 +40,20 @@ def clone3(flags: int = 0, cgroup: str = "") -> int:
 
 
 def _fork(args: bytes, path: str) -> int:
-    import ctypes
+    from kernel.foreign import Long, Pointer, function, get_errno
 
-    python = ctypes.PyDLL(None, use_errno=True)  # keeps the interpreter's lock during a call
-    call = python.syscall
-    call.argtypes = (ctypes.c_long, ctypes.c_char_p, ctypes.c_size_t)
-    call.restype = ctypes.c_long
-    python.PyOS_BeforeFork()
+    call = function("syscall", Long, (Long, Pointer, Long), locked=True)
+    before, in_child, in_parent = (
+        function(f"PyOS_{name}", None, locked=True)
+        for name in ("BeforeFork", "AfterFork_Child", "AfterFork_Parent")
+    )
+    before()
     pid = call(_NR_CLONE3, args, len(args))
     if pid == 0:
-        python.PyOS_AfterFork_Child()
+        in_child()
         return 0
-    code = ctypes.get_errno()
-    python.PyOS_AfterFork_Parent()
+    code = get_errno()
+    in_parent()
     if pid < 0:
         raise OSError(code, f"clone3: {os.strerror(code)}", path or None)
     return int(pid)

@@ -1,7 +1,6 @@
-"""The C library through ctypes: one loader, one way to call, one way to fail.
+"""The C library: one loader, one way to call, one way to fail.
 
-ctypes takes a quarter of an interpreter's start, and many commands call nothing through it: it is
-imported for the first call.
+What calls it (:mod:`kernel.foreign`) is imported for the first call: many commands make none.
 
 Every function of this room goes through :func:`call` (a function of the C library) or
 :func:`syscall` (a call that the C library does not wrap). Both turn -1 into
@@ -16,7 +15,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_library: Any = None
 _functions: dict[str, Any] = {}  # by the name of the call
 _machine = os.uname().machine
 
@@ -40,8 +38,8 @@ def number(name: str) -> int:
 def call(name: str, *args: object, path: str = "") -> int:
     """Calls a function of the C library that returns -1 and sets errno when it fails.
 
-    ``args`` are ints (passed as long, as registers have them), bytes, None or ctypes objects; one
-    is an int in each call of that name, or in none.
+    ``args`` are ints (passed as long, as registers have them), bytes, None or a buffer; one is
+    an int in each call of that name, or in none.
     """
     function = _functions.get(name)
     if function is None:
@@ -59,25 +57,18 @@ def syscall(name: str, nr: int, *args: object, path: str = "") -> int:
 
 
 def _prototype(name: str, args: tuple[object, ...]) -> Any:
-    """A function for such arguments: ctypes converts what it knows the type of fastest."""
-    global _library
-    import ctypes
+    """A function for such arguments: they are converted fastest where their types are known."""
+    from kernel import foreign
 
-    if _library is None:
-        _library = ctypes.CDLL(None, use_errno=True)
-    function = _library[name]  # a new object each time, unlike the attribute
-    function.restype = ctypes.c_long if name == "syscall" else ctypes.c_int
-    function.argtypes = tuple(
-        ctypes.c_long if isinstance(arg, int) else ctypes.c_void_p for arg in args
-    )
-    return function
+    kinds = (foreign.Long if isinstance(arg, int) else foreign.Pointer for arg in args)
+    return foreign.function(name, foreign.Long if name == "syscall" else foreign.Int, tuple(kinds))
 
 
 def _checked(result: int, name: str, path: str) -> int:
     if result == -1:
-        import ctypes
+        from kernel import foreign
 
-        code = ctypes.get_errno()
+        code = foreign.get_errno()
         message = f"{name}: {os.strerror(code)}"
         raise OSError(code, message, path) if path else OSError(code, message)
     return result

@@ -62,6 +62,7 @@ _KERNEL_FILESYSTEMS = frozenset(
     )
 )
 
+_STATFS_SIZE = 256  # more than struct statfs has, which begins with f_type
 _NR_CLOSE_RANGE = 436
 _NR_OPENAT2 = 437
 _EAGAIN_TRIES = 64
@@ -233,11 +234,11 @@ def keep_only(kept: set[int]) -> None:
 
 def fs_magic(fd: int) -> int:
     """The type of the file system that holds ``fd`` (statfs(2), f_type)."""
-    import ctypes
+    from kernel.foreign import buffer
 
-    buffer = (ctypes.c_long * 32)()
-    call("fstatfs", fd, buffer)
-    return int(buffer[0]) & 0xFFFFFFFF
+    held = buffer(_STATFS_SIZE)
+    call("fstatfs", fd, held)
+    return int(struct.unpack_from("l", held)[0]) & 0xFFFFFFFF
 
 
 def is_kernel_filesystem(fd: int) -> bool:

@@ -32,9 +32,9 @@ _CAP_DATA = struct.Struct("6I")
 
 def capget() -> tuple[int, int, int]:
     """capget(2) of this process: (effective, permitted, inheritable) as 64-bit masks."""
-    import ctypes
+    from kernel.foreign import buffer
 
-    data = ctypes.create_string_buffer(_CAP_DATA.size)
+    data = buffer(_CAP_DATA.size)
     call("capget", _CAP_HEADER, data)
     halves = _CAP_DATA.unpack(data)
     effective, permitted, inheritable = (
@@ -112,10 +112,10 @@ def seccomp_load(program: bytes, flags: int = 0) -> None:
 
     Needs CAP_SYS_ADMIN or no_new_privs.
     """
-    import ctypes
+    from kernel.foreign import addressof, buffer
 
-    held = ctypes.create_string_buffer(program, len(program))
-    fprog = struct.pack("HP", len(program) // 8, ctypes.addressof(held))  # linux/filter.h
+    held = buffer(program)
+    fprog = struct.pack("HP", len(program) // 8, addressof(held))  # linux/filter.h
     syscall("seccomp", number("seccomp"), SECCOMP_SET_MODE_FILTER, flags, fprog)
 
 
