@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import volumes.store
 
 VERSION = 5  # of the tables (engine.tables)
+_LONG_LOG = 400_000  # bytes, some hundred pages: who opens the database alone reads all of it
 
 
 class Home:
@@ -123,6 +124,22 @@ class Home:
         if self._db is not None:
             _close_quickly(self._db, f"{self.root}/state.db")
             self._db = None
+
+    def fold_log(self) -> None:
+        """Folds the log into the database if it has grown, and empties it.
+
+        That waits for the disk: for a process for which nobody waits any more. Whoever commits
+        does the same without emptying it, later (wal_autocheckpoint).
+        """
+        log = f"{self.root}/state.db-wal"
+        try:
+            if os.stat(log).st_size < _LONG_LOG:
+                return
+            self.db.execute("PRAGMA busy_timeout = 0")  # another process will, then
+            self.db.execute("PRAGMA wal_checkpoint(PASSIVE)")  # writers go on meanwhile
+            self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except (OSError, EngineError, sqlite.load().Error):  # no database, no room on the disk
+            return
 
 
 def _identity(path: str) -> tuple[int, int]:

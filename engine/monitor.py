@@ -456,6 +456,7 @@ class Monitor:
         for client in self.hub.clients.values():
             client.tell(wire.message(wire.EXIT, self.code))
         self.hub.drain()
+        self.home.fold_log()
         if self.container.settings.is_on_networks:
             from engine import network_mending
 

@@ -62,7 +62,7 @@ runtime.cgroups runtime.cgroups_v1 runtime.cgroups_v2 runtime.errors
 TABLES = """
 cli.filters cli.looking cli.output cli.templates cli.templates.values kernel.mapping
 """
-CTYPES = "_ctypes ctypes ctypes._endian types"
+CTYPES = "_ctypes kernel.foreign"
 NETWORKS = """
 _socket engine.publishing network network.errors network.host network.options network.ports
 network.store network.subnets

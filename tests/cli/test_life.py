@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import time
+
+from tests.watch import until
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,3 +94,16 @@ def test_an_ambiguous_prefix_lists_what_it_could_mean(pyctr: Pyctr) -> None:
     both = sorted(identity for identity in ids if identity[0] == ids[-1][0])
     said = pyctr("inspect", "--type", "container", ids[-1][0], code=1).stderr
     assert "ambiguous" in said and all(identity[:7] in said for identity in both)
+
+
+def test_the_log_of_the_database_is_emptied_when_nobody_waits(pyctr: Pyctr) -> None:
+    """A commit that has to fold it in leaves it as long as it was."""
+    sizes = [0]
+
+    def shrank() -> bool:
+        pyctr("run", "--rm", "base", "true")
+        sizes.append(os.path.getsize(f"{pyctr.root}/state.db-wal"))
+        return sizes[-1] < sizes[-2]
+
+    until(shrank, "the log to be emptied")
+    assert pyctr.out("image", "ls", "-q") != "", "nothing is lost"
