@@ -361,13 +361,7 @@ class Bind(Step):
         set_attributes(detached, options)
         target = place(site.root_fd, self.destination, directory=directory)
         try:
-            if fs_magic(target) == PROC_SUPER_MAGIC:
-                raise RuntimeFailure(
-                    f"cannot mount on {self.destination}",
-                    "it lies in the container's /proc",
-                    "choose another destination",
-                    self.destination,
-                )
+            _refuse_own(site.root_fd, target, self.destination, directory=directory)
             mounts.move_mount(detached, target, self.destination)
         finally:
             os.close(target)
@@ -383,6 +377,38 @@ class Bind(Step):
         if words:
             lines.append(f"mount -o remount,bind,{','.join(words)} {target}")
         return lines
+
+
+def _refuse_own(root_fd: int, target: int, destination: str, *, directory: bool) -> None:
+    """RuntimeFailure where a link of the image leads a destination to what is the runtime's own.
+
+    A mount there would hide the root, or the container's own /proc, /sys or /dev (CVE-2019-16884).
+    """
+    if fs_magic(target) == PROC_SUPER_MAGIC:
+        where = "in the container's /proc"
+    else:
+        where = _own_folder(root_fd, os.fstat(target)) if directory else ""
+    if where:
+        raise RuntimeFailure(
+            f"cannot mount on {destination}",
+            f"it lies {where}",
+            "choose another destination",
+            destination,
+        )
+
+
+def _own_folder(root_fd: int, found: os.stat_result) -> str:
+    for path in ("/", "/sys", "/dev"):
+        try:
+            fd = open_in_root(root_fd, path)
+        except FileNotFoundError:
+            continue
+        try:
+            if os.path.samestat(os.fstat(fd), found):
+                return f"on the container's {path}"
+        finally:
+            os.close(fd)
+    return ""
 
 
 def set_attributes(detached: int, options: Options) -> None:
