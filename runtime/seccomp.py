@@ -52,7 +52,7 @@ _FLAGS = {  # seccomp(2)
 }
 _ATTR_OPTIMIZE = 8
 _EEXIST = -17
-_FORMAT = "1"  # changes when the way of compiling changes, so that old bytes are not used
+_FORMAT = "2"  # changes with the default profile or the compiler: old bytes are not used
 
 
 def default_filter(cache: str, capabilities: tuple[str, ...]) -> bytes:

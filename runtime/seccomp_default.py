@@ -47,7 +47,7 @@ ALWAYS = tuple(
     setregid setregid32 setresgid setresgid32 setresuid setresuid32 setreuid setreuid32
     setrlimit set_robust_list setsid setsockopt set_thread_area set_tid_address setuid
     setuid32 setxattr setxattrat shmat shmctl shmdt shmget shutdown sigaltstack signalfd
-    signalfd4 sigprocmask sigreturn socketcall socketpair splice stat stat64 statfs statfs64
+    signalfd4 sigprocmask sigreturn socketpair splice stat stat64 statfs statfs64
     statmount statx symlink symlinkat sync sync_file_range syncfs sysinfo tee tgkill time
     timer_create timer_delete timer_getoverrun timer_gettime timer_gettime64 timer_settime
     timer_settime64 timerfd_create timerfd_gettime timerfd_gettime64 timerfd_settime
@@ -130,6 +130,10 @@ def profile(capabilities: tuple[str, ...] | list[str], machine: str) -> dict[str
         return [{"index": index, "value": value, "valueTwo": value_two, "op": f"SCMP_CMP_{op}"}]
 
     rules = [allow(*ALWAYS, *BY_MACHINE.get(machine, ()))]
+    # socketcall(2), by which 32-bit programs may call socket(2), hides the family behind a pointer.
+    # Not EPERM: libseccomp lets it through for the sake of the rules below, unless it has a rule
+    # that is not the default action (moby/profiles, pull request 21).
+    rules.append({"names": ["socketcall"], "action": "SCMP_ACT_ERRNO", "errnoRet": enosys})
     rules.append(allow("socket", args=argument(0, "LT", SOCKET_FAMILIES_BELOW)))
     rules += [allow("socket", args=argument(0, "EQ", family)) for family in SOCKET_FAMILIES]
     rules += [allow("personality", args=argument(0, "EQ", value)) for value in PERSONALITIES]
