@@ -19,62 +19,6 @@ if TYPE_CHECKING:
 
     from tests.conftest import Pyctr
 
-CALLS = r"""
-#include <errno.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-static void show(const char *name, long result) {
-    printf("%s %s\n", name, result < 0 ? strerrorname_np(errno) : "allowed");
-}
-int main(void) {
-    show("bpf", syscall(SYS_bpf, 0, 0, 0));
-    show("keyctl", syscall(SYS_keyctl, 0, 0, 0, 0, 0));
-    show("io_uring_setup", syscall(SYS_io_uring_setup, 1, 0));
-    show("unshare", syscall(SYS_unshare, 0x10000000));
-    show("mount", syscall(SYS_mount, "x", "/tmp", "tmpfs", 0, 0));
-    show("open_by_handle_at", syscall(SYS_open_by_handle_at, -1, 0, 0));
-    show("ptrace", syscall(SYS_ptrace, 0, 0, 0, 0));
-    show("clone3", syscall(SYS_clone3, 0, 0));
-    show("AF_ALG", socket(38, SOCK_SEQPACKET, 0));
-    show("AF_VSOCK", socket(40, SOCK_STREAM, 0));
-    show("AF_UNIX", socket(AF_UNIX, SOCK_STREAM, 0));
-    return 0;
-}
-"""
-
-
-def test_dangerous_calls_are_denied(pyctr: Pyctr, home_dir: str) -> None:
-    program = f"{home_dir}/calls"
-    subprocess.run(
-        ["gcc", "-static", "-D_GNU_SOURCE", "-x", "c", "-", "-o", program], input=CALLS, text=True,
-        check=True,
-    )  # fmt: skip
-    shown = pyctr.out("run", "--rm", "-v", f"{program}:/calls:ro", "base", "/calls")
-    said = dict(line.split() for line in shown.splitlines())
-    for name in ("bpf", "keyctl", "io_uring_setup", "unshare", "mount", "open_by_handle_at"):
-        assert said[name] == "EPERM", said
-    assert said["clone3"] == "ENOSYS", "so that the C library falls back to clone"
-    assert said["AF_ALG"] != "allowed" and said["AF_VSOCK"] != "allowed"
-    assert said["AF_UNIX"] == "allowed"
-
-
-def test_the_kernels_own_files_are_masked_or_read_only(pyctr: Pyctr) -> None:
-    script = """
-    cat /proc/kcore /proc/keys /proc/timer_list | wc -c
-    ls /sys/firmware | wc -l
-    for f in /proc/sys/kernel/hostname /proc/sysrq-trigger /sys/kernel/uevent_helper; do
-        (echo x > $f) 2>/dev/null && echo "wrote $f"
-    done
-    mknod /disk b 8 0 2>/dev/null; head -c 1 /disk >/dev/null 2>&1 && echo "read the disk"
-    (echo x > /sys/fs/cgroup/memory/release_agent) 2>/dev/null && echo "wrote release_agent"
-    mkdir /sys/fs/cgroup/memory/x /sys/fs/cgroup/x 2>/dev/null && echo "made a cgroup"
-    cat /dev/null && echo safe
-    """
-    assert pyctr.out("run", "--rm", "base", "sh", "-c", script) == "0\n0\nsafe"
-
 
 def test_no_descriptor_of_the_host_is_inside(pyctr: Pyctr) -> None:
     script = "ls -l /proc/self/fd | sed -n 's/.* -> //p'"
@@ -129,25 +73,6 @@ def test_the_kernels_folders_cannot_be_links(pyctr: Pyctr, home_dir: str, name: 
     os.mkdir(victim)
     pyctr("import", "-", "evil", stdin=with_links(**{name: f"../../../../..{victim}"}))
     pyctr("run", "--rm", "evil", "sh", "-c", "echo x > /proc/sys/kernel/domainname", code=None)
-    assert os.listdir(victim) == []
-
-
-def test_a_folder_swapped_during_a_mount_leads_nowhere(pyctr: Pyctr, home_dir: str) -> None:
-    """CVE-2021-30465: one container swaps a folder for a link while another is started."""
-    victim = f"{home_dir}/victim"
-    os.mkdir(victim)
-    swap = (
-        "cd /shared; mkdir -p real; ln -s ../../../../../../.." + victim + " link;"
-        "while :; do mv -T real r2; mv -T link real; mv -T real link; mv -T r2 real; done"
-        " 2>/dev/null"
-    )
-    pyctr("run", "-d", "--name", "swapper", "-v", "shared:/shared", "base", "sh", "-c", swap)
-    deadline = time.monotonic() + 6
-    while time.monotonic() < deadline:
-        pyctr(
-            "run", "--rm", "-v", "shared:/s", "-v", "other:/s/real/place", "base", "touch",
-            "/s/real/place/file", code=None,
-        )  # fmt: skip
     assert os.listdir(victim) == []
 
 
