@@ -1,6 +1,6 @@
 # The habits of this house. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs bench clean
+.PHONY: help demo test lint format docs bench soak clean
 BIN := .venv/bin
 
 help: ## Show this list
@@ -34,6 +34,10 @@ bench: ## Compare with docker, podman, runc and crun, where they are installed
 	@benchmarks/run
 	@benchmarks/build
 	@benchmarks/network
+
+soak: ## Run 2,000 containers with volumes, eight at a time, and see that nothing grows
+	@scripts/setup run
+	@benchmarks/soak
 
 clean: ## Remove the virtual environment and caches
 	@rm -rf .venv .mypy_cache .ruff_cache .hypothesis *.egg-info
