@@ -11,7 +11,7 @@ import sys
 
 from cli import commands, options
 from cli.errors import UsageError
-from kernel.errors import PyctrError
+from kernel.errors import PyctrError, printable
 
 VERSION = "0.1.0"
 
@@ -114,7 +114,7 @@ def tell(error: PyctrError) -> None:
     if error.hint:
         lines += f"\n  hint: {error.hint}"
     sys.stdout.flush()
-    print(lines, file=sys.stderr)
+    print(printable(lines, "\n"), file=sys.stderr)
 
 
 def _dispatch(argv: list[str]) -> int:

@@ -49,3 +49,14 @@ class Conflict(PyctrError):
     """The request is well-formed, but the state of the object forbids it."""
 
     exit_code = 1
+
+
+def printable(text: str, kept: str = "") -> str:
+    """``text`` for a terminal, or for one line of a script: an image says what its paths are.
+
+    What does not print, line ends and escape sequences above all, is written as Python does; but
+    not the characters of ``kept``.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in kept else repr(c)[1:-1] for c in text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kernel.errors import printable
 from runtime.steps import (
     EnterNamespace,
     Execute,
@@ -24,7 +25,7 @@ def line(index: int, total: int, step: Step, nanoseconds: int, *, colour: bool =
     """One performed step in two lines: number, what, call, time; why, and what to read."""
     dim, plain = ("\x1b[2m", "\x1b[0m") if colour else ("", "")
     took = f"{nanoseconds / 1e6:.2f} ms" if nanoseconds else "-"
-    head = f"{index + 1:3}/{total}  {step.title:<42} {took:>9}  {step.call()}"
+    head = f"{index + 1:3}/{total}  {printable(step.title):<42} {took:>9}  {printable(step.call())}"
     return f"{head}\n{dim}        {step.why}  [{step.man}]{plain}"
 
 
@@ -85,7 +86,8 @@ def _joins(plan: Plan, fork: Fork) -> list[str]:
 
 def _commented(step: Step) -> list[str]:
     lines = step.shell()
-    return ["", f"# {step.title}: {step.why} [{step.man}]", *lines] if lines else []
+    comment = f"# {printable(step.title)}: {step.why} [{step.man}]"
+    return ["", comment, *lines] if lines else []
 
 
 def _last(plan: Plan) -> str:

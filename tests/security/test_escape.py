@@ -12,6 +12,7 @@ import tarfile
 
 import pytest
 
+from runtime import cgroups
 from tests.security.adversary import Adversary, Canary
 from tests.watch import monitor_of, until
 
@@ -239,3 +240,25 @@ def interpreter_of(program: str) -> str:
     """The dynamic loader that a program names (readelf -l)."""
     shown = subprocess.run(["readelf", "-l", program], capture_output=True, text=True, check=True)
     return shown.stdout.partition("interpreter: ")[2].partition("]")[0]
+
+
+def test_what_is_explained_runs_nothing_of_the_image(pyctr: Pyctr, home_dir: str) -> None:
+    """A path with a line end would be a command of the script that a person runs as root."""
+    shown = r"\n\u001b[2J touch " + f"{home_dir}/escaped" + r"\n"
+    changes = (f'VOLUME ["/v{shown}"]', f'CMD ["/bin/sh", "-c", "echo ran", "{shown}"]')
+    evil = image(pyctr, "evil", *changes, **{"bin/env": "sh", "bin/chroot": "sh"})
+    text = pyctr.out("create", "--name", "c", "--explain=sh", evil)
+    comments = [line for line in text.splitlines() if line.startswith("# bind the volume")]
+    assert len(comments) == 1 and "past the union" in comments[0] and "\x1b" not in comments[0]
+    said = pyctr("start", "--explain", "-a", "c").stderr
+    assert "bind the volume on /v" in said and "\x1b" not in said
+    subprocess.run(["sh", "-c", text], capture_output=True, timeout=60)
+    assert not os.path.exists(f"{home_dir}/escaped")
+    identity = pyctr.out("inspect", "--format", "{{.Id}}", "c")
+    cgroups.of(f"/pyctr/{identity}").remove()
+
+
+def test_an_error_is_no_command_of_the_terminal(pyctr: Pyctr) -> None:
+    evil = image(pyctr, "evil", r'VOLUME ["/\u001b[2Jd"]', **{"\x1b[2Jd": "/proc"})
+    said = pyctr("run", "--rm", evil, "sh", "-c", ":", code=125).stderr
+    assert r"cannot mount on /\x1b[2Jd" in said and "\x1b" not in said
