@@ -6,6 +6,8 @@ places as a terminal gives them. Only here is anything aligned.
 
 from __future__ import annotations
 
+from kernel.errors import printable
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -61,7 +63,11 @@ def _label_heading(name: str) -> str:
 
 
 def aligned(rows: list[list[str]], narrowest: int = _NARROWEST) -> Iterator[str]:
-    """Lines with their cells below each other; the last cell of a line fills no column."""
+    """Lines with their cells below each other; the last cell of a line fills no column.
+
+    What images and processes call themselves is no command of the terminal.
+    """
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths: dict[int, int] = {}
     for row in rows:
         for column, cell in enumerate(row[:-1]):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from cli import filters, moments, output
 from cli.errors import UsageError
 from kernel import units
+from kernel.errors import printable
 
 SECOND = 10**9
 
@@ -178,3 +179,16 @@ def test_a_table_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == '{"A":"1","B":"x"}\n'
     with pytest.raises(UsageError, match="can't evaluate field C in type heading"):
         output.table({"A": "FIRST"}, [], "table {{.C}}")
+
+
+def test_a_cell_is_no_command_of_the_terminal() -> None:
+    """CREATED BY of an image, the arguments of a process in `top`."""
+    (line,) = output.aligned([["a\x1b[2J", "b\nc"]], 0)
+    assert line == r"a\x1b[2J   b\nc"
+
+
+@given(st.text())
+def test_what_is_printable_is_on_one_line(text: str) -> None:
+    shown = printable(text)
+    assert shown.isprintable() and (shown == text) == text.isprintable()
+    assert printable(text, text) == text
