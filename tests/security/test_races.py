@@ -14,6 +14,8 @@ import tarfile
 
 import pytest
 
+from images.build import context, select
+from images.build.place import Place
 from kernel import copying, paths, tree
 from overlay import packing
 from tests.security.adversary import HOST, Adversary, Canary
@@ -139,6 +141,26 @@ def test_a_copy_lands_in_what_was_opened(ground: str, home_dir: str, canary: Can
         adversary.attack(lambda: copying.Copy(target, manner).content(from_fd), 100)
     os.close(from_fd)
     os.close(target)
+
+
+def test_what_a_build_copies_is_what_was_opened(ground: str, home_dir: str) -> None:
+    """COPY from a context, and COPY --from another stage, while the source changes."""
+    os.mkdir(f"{home_dir}/copies")
+    root = os.open(f"{home_dir}/copies", os.O_RDONLY)
+    tree_of = context.folder(ground)
+    turn = 0
+
+    def attempt() -> None:
+        nonlocal turn
+        turn += 1
+        source = (".", "folder", "folder/secret", "file")[turn % 4]
+        chosen = select.select(tree_of, [source])
+        Place(root, f"/{turn}/").selection(chosen, unpack=False)
+
+    with Adversary(ground, *PAIRS) as adversary:
+        adversary.attack(attempt, 120)
+    os.close(root)
+    assert contents(f"{home_dir}/copies") == {b"inside"}
 
 
 def test_a_volumes_source_stays_in_the_image(ground: str, home_dir: str) -> None:
