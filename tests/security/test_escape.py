@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import subprocess
+import sys
 import tarfile
 
 import pytest
@@ -193,6 +194,21 @@ def test_python_files_of_the_container_are_not_imported_by_who_joins(
         assert "Traceback" not in pyctr("exec", "-e", "PYTHONPATH=/", *words, code=None).stderr
     pyctr("exec", "-e", "PYTHONPATH=/", "-w", "/new", name, "/bin/sh", "-c", "exit 3", code=3)
     assert not os.path.exists(f"{home_dir}/escaped")
+
+
+def test_python_files_of_where_a_person_stands_are_not_imported(
+    pyctr: Pyctr, home_dir: str
+) -> None:
+    """In a folder that was unpacked from an image, say; nor does the environment lead there."""
+    for module in ("cli", "encodings", "gc", "json", "kernel", "os", "sitecustomize", "sqlite3"):
+        with open(f"{home_dir}/{module}.py", "w") as file:
+            file.write("raise SystemExit('imported')")
+    command = f"{os.path.dirname(sys.executable)}/pyctr"
+    for path in (home_dir, "."):
+        env = os.environ | {"PYTHONPATH": path}
+        for words in (("ps", "-a"), ("run", "--rm", "base", "true")):
+            ran = subprocess.run([command, *words], cwd=home_dir, env=env, capture_output=True)
+            assert ran.returncode == 0, ran.stderr
 
 
 def test_the_interpreter_cannot_be_overwritten(pyctr: Pyctr, home_dir: str) -> None:
