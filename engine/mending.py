@@ -64,13 +64,28 @@ def finish_update(home: Home, container: Container) -> None:
         return
 
 
-def _bury(home: Home, container: Container) -> None:
-    """The monitor died without a word."""
+def undo_start(home: Home, container: Container) -> None:
+    """A start is under way, which is its own affair, or it was killed before it was on record."""
+    try:
+        with locks.alone(home, container, blocking=False) as held:
+            if held.container.status in ("created", "exited"):
+                _clear(home, held.container)
+    except (BlockingIOError, ContainerNotFound):
+        return
+
+
+def _clear(home: Home, container: Container) -> None:
+    """What only a container that runs has."""
     cgroup = cgroups.of(container.cgroup)
     cgroup.kill()
     cgroup.remove()
     tree.remove_tree(home.run_folder(container.id))
     network.release(home, container)
+
+
+def _bury(home: Home, container: Container) -> None:
+    """The monitor died without a word."""
+    _clear(home, container)
     if container.status == "restarting":
         error = "its monitor was killed before it could start the container again"
         containers.exited(home, container.id, container.monitor_pid, error=error)

@@ -4,8 +4,9 @@
 group is killed, and the row says exited, 137. "restarting" with a dead monitor: nobody will start
 it again, and the row says exited, with the exit code of its last run. "creating" and "removing"
 while nobody has the container's lock, and "exited" where --rm should have followed: the container
-is removed. Folders of containers without a row are swept by :func:`sweep`. A change of limits that
-was killed half-way is undone. The data of a volume is never swept.
+is removed. Folders of containers without a row are swept by :func:`sweep`. A start that was killed
+before it was on record, and a change of limits that was killed half-way, are undone. The data of a
+volume is never swept.
 
 Here is what looks, which is all that most commands need; :mod:`engine.mending` changes.
 """
@@ -121,8 +122,18 @@ def mend_all(home: Home) -> None:
     for container in found:
         if needs_mending(container):
             mend(home, container, wait=False)
+    for container in _half_started(home, found):
+        from engine import mending
+
+        mending.undo_start(home, container)
     network_mending.mend(home)
     sweep(home)
+
+
+def _half_started(home: Home, found: list[Container]) -> list[Container]:
+    """Those that do not run but have a run folder: a start is under way, or was killed."""
+    there = set(os.listdir(home.run)) if os.path.isdir(home.run) else set()
+    return [one for one in found if one.id in there and not needs_mending(one)]
 
 
 def sweep(home: Home) -> None:

@@ -157,6 +157,20 @@ def test_a_kill_while_another_container_is_joined_hurts_only_the_one_that_joins(
     assert pyctr.out("ps", "-a", "--format", "{{.Names}}") == "x"
 
 
+def test_what_a_start_that_was_killed_has_made_is_gone_with_the_next_command(
+    pyctr: Pyctr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of it is on record: the container is as it was before."""
+    identity = pyctr.out("create", "--name", "c", "base", "sleep", "1000")
+    monkeypatch.setenv("PYCTR_TRACE", "kill:runtime.step.MakeCgroup.after")
+    assert pyctr("start", "c", code=None).returncode != 0
+    monkeypatch.delenv("PYCTR_TRACE")
+    assert pyctr.out("ps", "-a", "--format", "{{.State}}") == "created"
+    assert below_cgroups(identity) == []
+    assert os.listdir(os.environ["PYCTR_RUN"]) == []
+    pyctr("start", "c")
+
+
 def test_what_outlives_a_killed_monitor_in_a_shared_pid_namespace_is_ended(pyctr: Pyctr) -> None:
     """The kernel kills only the first process here; the next command kills its control group."""
     pyctr("run", "-d", "--name", "x", "base", "sleep", "1000")
