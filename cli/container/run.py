@@ -111,11 +111,20 @@ def _run(parsed: Parsed) -> int:
             if error.exit_code == 1:  # to a person who typed one command, it is pyctr that failed
                 error.exit_code = 125
             if parsed.rm:
-                from engine.erase import erase_locked
-
-                erase_locked(here, made, volumes="free")
+                _take_away(here, made)
         raise
     return left(0) if code == DETACHED else code
+
+
+def _take_away(here: Home, made: Container) -> None:
+    """A container that could not be started, unless somebody else has started it meanwhile."""
+    from engine import containers, reconcile
+    from engine.erase import erase_locked
+
+    fresh = containers.get(here, made.id)
+    if fresh is None or reconcile.mend(here, fresh) or fresh.status in containers.UP:
+        return
+    erase_locked(here, fresh, volumes="free")
 
 
 _PLACES = """\

@@ -171,6 +171,17 @@ def test_what_a_start_that_was_killed_has_made_is_gone_with_the_next_command(
     pyctr("start", "c")
 
 
+def test_who_runs_a_container_learns_that_its_monitor_was_killed(
+    pyctr: Pyctr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYCTR_TRACE", "kill:engine.monitor.recorded")
+    ran = pyctr("run", "--rm", "--name", "c", "base", "true", code=None)
+    monkeypatch.delenv("PYCTR_TRACE")
+    assert ran.stderr.startswith("pyctr: the monitor of container c died"), ran.stderr
+    assert pyctr.out("ps", "-aq") == ""  # the monitor may have been dying still, before
+    assert os.listdir(f"{pyctr.root}/containers") == []
+
+
 def test_what_outlives_a_killed_monitor_in_a_shared_pid_namespace_is_ended(pyctr: Pyctr) -> None:
     """The kernel kills only the first process here; the next command kills its control group."""
     pyctr("run", "-d", "--name", "x", "base", "sleep", "1000")
