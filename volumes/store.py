@@ -5,6 +5,7 @@
     volumes/<name>/lock          held (shared) by a start, (alone) by population and removal
     volumes/<name>/leaving       the volume is being removed: "trash" or "delete"
     volumes/.trash/<name>        retired volumes, in the same form
+    volumes/.trash/.gone-...     a volume being deleted
     volumes/.new-...             a volume being made
 
 Whether a volume is in use is a query: a row of ``mounts`` names it, and its foreign key forbids
@@ -62,6 +63,7 @@ _row_removed = trace.point("volumes.store.row_removed")
 _moved = trace.point("volumes.store.moved")
 
 _TRASH = ".trash"
+_GONE = ".gone-"  # in the trash: what is being deleted, and the pid of who does
 A_DAY = 86400.0  # seconds
 
 
@@ -271,11 +273,9 @@ class Store:
         known = {row[0] for row in self._db.execute("SELECT name FROM volumes")}
         if not os.path.isdir(self.root):
             return []
-        names = os.listdir(self.root)
-        for left in (n for n in names if n.startswith(".new-")):
-            if not process.is_anybody(left.rpartition("-")[2]):  # its maker died
-                tree.remove_tree(f"{self.root}/{left}")
-        strangers = [n for n in names if is_name(n) and n not in known]
+        _sweep(self.root, ".new-")
+        _sweep(f"{self.root}/{_TRASH}", _GONE)
+        strangers = [n for n in os.listdir(self.root) if is_name(n) and n not in known]
         return [name for name in strangers if self._adopt(name, wait=False)]
 
     def _adopt(self, name: str, *, wait: bool = True) -> bool:
@@ -406,7 +406,7 @@ class Store:
         os.makedirs(trash, mode=0o700, exist_ok=True)
         kept = f"{trash}/{name}"
         if how == "delete":
-            kept = f"{trash}/.gone-{name}-{os.getpid()}"
+            kept = f"{trash}/{_GONE}{name}-{os.getpid()}"
         else:
             tree.remove_tree(kept)  # an older volume of the same name
             os.utime(self.folder(name))
@@ -467,23 +467,26 @@ class Store:
         freed = 0
         deadline = time.time() - patience
         folder = f"{self.root}/{_TRASH}"
-        for name in os.listdir(folder) if os.path.isdir(folder) else []:
-            if name.startswith(".gone-"):
-                if process.is_anybody(name.rpartition("-")[2]):
-                    continue  # its remover is at work
-                going = f"{folder}/{name}"
-            else:
-                try:
-                    if os.stat(f"{folder}/{name}").st_mtime > deadline:
-                        continue
-                    going = f"{folder}/.gone-{name}-{os.getpid()}"
-                    os.rename(f"{folder}/{name}", going)  # a restore wins completely or not at all
-                except FileNotFoundError:
+        _sweep(folder, _GONE)
+        for name in filter(is_name, os.listdir(folder) if os.path.isdir(folder) else []):
+            try:
+                if os.stat(f"{folder}/{name}").st_mtime > deadline:
                     continue
+                going = f"{folder}/{_GONE}{name}-{os.getpid()}"
+                os.rename(f"{folder}/{name}", going)  # a restore wins completely or not at all
+            except FileNotFoundError:
+                continue
             if older_than is not None:
                 freed += tree.disk_usage(going)
             tree.remove_tree(going)
         return freed
+
+
+def _sweep(folder: str, start: str) -> None:
+    """Removes what was being made or deleted there by processes that died."""
+    for name in os.listdir(folder) if os.path.isdir(folder) else []:
+        if name.startswith(start) and not process.is_anybody(name.rpartition("-")[2]):
+            tree.remove_tree(f"{folder}/{name}")
 
 
 def new_name() -> str:

@@ -130,7 +130,6 @@ def test_a_crash_during_removal_is_nothing_or_is_finished(
             store.restore("data")
             assert os.path.exists(f"{store.data('data')}/file")
         else:
-            store.empty_trash()
             assert os.listdir(f"{store.root}/.trash") == []
 
 
