@@ -144,8 +144,13 @@ class Store:
         return self.stack(config.diff_ids)
 
     def stack(self, diff_ids: Sequence[str]) -> tuple[str, ...]:
-        """The lowerdirs of layers, which are given base first."""
-        return tuple(map(self.layer_folder, reversed(diff_ids))) or (self._no_layer(),)
+        """The lowerdirs of layers, which are given base first.
+
+        Each once, where it is topmost: overlayfs takes no folder twice, and the topmost hides all
+        that the same layer says further down.
+        """
+        topmost_first = dict.fromkeys(reversed(diff_ids))
+        return tuple(map(self.layer_folder, topmost_first)) or (self._no_layer(),)
 
     def get(self, image_id: str) -> Image:
         """The image of that full id."""

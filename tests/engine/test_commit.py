@@ -164,3 +164,24 @@ def _is_frozen(identity: str) -> bool:
                     if file.read().strip() == word:
                         return True
     return False
+
+
+def test_an_image_may_have_the_same_layer_several_times(pyctr: Pyctr, home_dir: str) -> None:
+    """overlayfs takes no folder twice (ELOOP); the topmost hides all that the lower ones say."""
+    path = f"{home_dir}/file"
+    with open(path, "w") as file:
+        file.write("kept\n")
+    below = "base"
+    for name in ("one", "two", "three"):
+        change = ("rm", "/file") if name == "two" else ("true",)
+        pyctr("create", "--name", name, below, *change)
+        if name == "two":
+            pyctr("start", "-a", name)
+        else:
+            pyctr("cp", path, f"{name}:/file")
+        pyctr("commit", name, name)
+        below = name
+    layers = json.loads(pyctr.out("image", "inspect", "-f", "{{json .RootFS.Layers}}", "three"))
+    assert len(layers) == 4 and layers[1] == layers[3]
+    assert pyctr.out("run", "--rm", "three", "cat", "/file") == "kept"
+    assert pyctr("run", "--rm", "two", "cat", "/file", code=None).returncode == 1
