@@ -1,6 +1,6 @@
 # The habits of this house. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs bench soak clean
+.PHONY: help demo test torture lint format docs bench soak clean
 BIN := .venv/bin
 
 help: ## Show this list
@@ -13,6 +13,10 @@ demo: ## Set up what is missing and show the main job: volumes that outlive thei
 test: ## Set up what is missing and run all tests (as root: they build real containers)
 	@scripts/setup dev
 	@$(BIN)/python -m pytest -n 2 $(TESTS)
+
+torture: ## Random commands and kills against a model for MINUTES=20, until something is wrong
+	@scripts/setup dev
+	@PYCTR_MODEL_SECONDS=$$(($(or $(MINUTES),20) * 60)) $(BIN)/python -m pytest -q tests/reliability/test_model.py
 
 lint: ## Check style, types and the floors of the house
 	@scripts/setup dev
