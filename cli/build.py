@@ -12,6 +12,7 @@ from cli.options import Command, Parsed, option, refused, several, value
 from cli.shared import note
 from engine import home
 from images import clock, references
+from network import requests
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,9 +113,10 @@ def _name(text: str) -> Reference:
 
 
 def _network(text: str) -> str:
-    if text not in ("default", "host", "none"):
-        raise ValueError("it is default, host or none")
-    return "none" if text == "none" else "host"
+    found = requests.parse(text)
+    if not found.is_plain or found.network.startswith("container:"):
+        raise ValueError("it is default, host, none or the name of a network")
+    return requests.DEFAULT if found.network == "default" else found.network
 
 
 def _progress(text: str) -> str:
@@ -169,8 +171,8 @@ COMMANDS: tuple[Command, ...] = (
             option("--no-cache", "Do every step again"),
             option("--pull", "Ask the registry whether a base image is newer"),
             several("--label", "KEY[=VALUE]", "A label of the image", read=readers.label),
-            value("--network", "default|host|none", "The network of RUN: the host's, or none",
-                  read=_network, default="host"),
+            value("--network", "default|host|none|NETWORK", "The network of RUN: the default one,"
+                  " the host's, none, or another", read=_network, default=requests.DEFAULT),
             value("--platform", "SYSTEM/ARCHITECTURE", "Images for this platform", default="",
                   read=readers.platform),
             several("--secret", "id=NAME[,src=FILE|,env=NAME]", "A secret for RUN"

@@ -22,7 +22,7 @@ _MAKES = ("create", "run")
 # key of the configuration: (key of the flag, commands in which it is a default)
 FLAGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "detach_keys": ("detach_keys", ("attach", "exec", "run", "start")),
-    "network": ("network", _MAKES),
+    "network": ("network", (*_MAKES, "build")),
     "containers.memory": ("memory", _MAKES),
     "containers.cpus": ("cpus", _MAKES),
     "containers.pids_limit": ("pids_limit", _MAKES),
@@ -39,7 +39,7 @@ def fill(parsed: Parsed) -> None:
         setting = settings[name]
         if not setting.words or parsed.command.name not in commands:
             continue
-        if name == "network" and parsed.network:  # what is given takes the place of the default
+        if name == "network" and flag in parsed.given:  # it takes the place of the default
             continue
         if name == "log.options" and _has_another_driver(parsed, settings["log.driver"]):
             continue

@@ -42,7 +42,7 @@ GLOBAL = options.Command(
     verbatim=True,
 )
 # Commands with flags whose default may be configured.
-_CONFIGURED = ("attach", "create", "exec", "run", "start")
+_CONFIGURED = ("attach", "build", "create", "exec", "run", "start")
 _COMMON = ("run", "create", "start", "stop", "restart", "rm", "ps", "logs", "exec", "commit")
 
 

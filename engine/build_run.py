@@ -3,14 +3,14 @@
 A child of the build enters a mount namespace of its own, where it assembles what the command is
 to see: stages for --mount=from=, secrets in memory. It starts the command as any container is
 started, waits for it, and ends with its exit code. Everything that was mounted goes with it, and
-it goes with the build.
+it goes with the build. Its place in a network is lent to the workspace, until the command ends.
 """
 
 from __future__ import annotations
 
 import os
 
-from engine import compose, files, skeleton
+from engine import compose, files, network, skeleton
 from engine.containers import Container
 from engine.errors import EngineError
 from engine.settings import Settings
@@ -18,6 +18,7 @@ from images.build.errors import BuildError
 from kernel import mounts, namespaces, process, quickjson, signals, trace
 from kernel.errors import PyctrError
 from kernel.paths import real_in_root
+from network.store import MODES
 from overlay import union as unions
 from overlay.union import Union
 from overlay.view import like_root_of
@@ -73,6 +74,8 @@ def run(
     finally:
         os.close(out_read)
         os.close(said_read)
+        if command.network not in MODES:
+            home.networks.give_back(os.path.basename(folder))
     if said:
         raise EngineError(*quickjson.loads(said.decode()))
     code = os.waitstatus_to_exitcode(status)
@@ -108,16 +111,20 @@ def _child(
 
 
 def _supervise(home: Home, folder: str, lower: tuple[str, ...], command: Command, out: int) -> int:
+    container = Container(
+        os.path.basename(folder), "build", "", "", 0.0, _settings(command), "creating"
+    )
+    # First: an agent that is started for it is not to live among the mounts that are made here.
+    joining = network.lend(home, container)
     namespaces.unshare(namespaces.CLONE_NEWNS)
     mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
     entries = [_entry(one, f"{folder}/mount-{n}") for n, one in enumerate(command.mounts)]
     if command.script:
         entries.append(_script(folder, command))
-    container = Container(
-        os.path.basename(folder), "build", "", "", 0.0, _settings(command), "creating"
-    )
     files.write(home, container)
-    spec = compose.specification(home, container, ())
+    spec = compose.specification(
+        home, container, (), network=joining.path if joining is not None else ""
+    )
     spec["mounts"] += entries
     places = skeleton.over(
         lower,
@@ -134,6 +141,8 @@ def _supervise(home: Home, folder: str, lower: tuple[str, ...], command: Command
         union=Union((places, *lower), f"{folder}/upper", f"{folder}/work", volatile=True),
         seccomp_cache=home.filters,
     )
+    for sentence in joining.complete() if joining is not None else ():
+        os.write(out, f"warning: {sentence}\n".encode())
     home.close()
     _assembled()
     null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)

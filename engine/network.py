@@ -2,8 +2,9 @@
 
 A container that starts is given its addresses in one transaction; then the agent is asked for its
 network namespace, which it makes while the command goes on with the plan. When the container ends,
-the addresses are taken back; the namespace and all in it go with its last process. What a kill -9
-has left in the database is mended by :mod:`engine.network_mending`.
+the addresses are taken back; the namespace and all in it go with its last process. A command of a
+build is lent a place in a network. What a kill -9 has left in the database is mended by
+:mod:`engine.network_mending`.
 """
 
 from __future__ import annotations
@@ -209,6 +210,23 @@ def _allocate(home: Home, container_id: str) -> None:
 
         network_mending.take_back(home)
         home.networks.allocate(container_id)
+
+
+def lend(home: Home, container: Container) -> Joining | None:
+    """Begins to make the network of a command that is no container, in the one that its settings
+    name; None if that is none or the host's. Who has it does :meth:`Store.give_back` in the end.
+    """
+    if not is_on_networks(container.settings):
+        return None
+    found = find(home, container.settings.network)
+    try:
+        home.networks.lease(container.id, found)
+    except NetworkError:
+        from engine import network_mending
+
+        network_mending.take_back(home)
+        home.networks.lease(container.id, found)
+    return Joining(home, container)
 
 
 def join(home: Home, container: Container, held: Held | None = None) -> Joining | None:

@@ -62,10 +62,13 @@ def has_table(home: Home) -> bool:
 
 
 def take_back(home: Home) -> None:
-    """Addresses of containers that do not run are free."""
-    for container_id in {one.container_id for one in home.networks.live()}:
-        one = containers.get(home, container_id)
-        if one is None or one.status in containers.UP:
+    """Addresses of containers that do not run, and of builds that were killed, are free."""
+    for holder in {one.container_id for one in home.networks.live()}:
+        one = containers.get(home, holder)
+        if one is None:
+            _end_lease(home, holder)
+            continue
+        if one.status in containers.UP:
             continue
         from engine import locks, network
 
@@ -75,3 +78,16 @@ def take_back(home: Home) -> None:
                     network.release(home, held.container)
         except (BlockingIOError, ContainerNotFound):
             continue
+
+
+def _end_lease(home: Home, holder: str) -> None:
+    """Gives back what a build had, unless somebody has the lock of its workspace."""
+    from engine import locks
+
+    try:
+        with locks.leftover(home, holder):
+            home.networks.give_back(holder)
+    except FileNotFoundError:
+        home.networks.give_back(holder)
+    except BlockingIOError:
+        return

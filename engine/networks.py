@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from engine import config, containers, files, locks, network, publishing, reconcile
+from engine import config, containers, files, locks, network, network_mending, publishing, reconcile
 from engine.errors import EngineError
 from kernel import trace
 from kernel.digest import fingerprint
@@ -198,20 +198,28 @@ def remove(home: Home, text: str) -> Network:
     found = network.find(home, text)
     if found.is_default:
         raise NetworkConflict(f"{found.name} is a pre-defined network and cannot be removed")
-    home.networks.remove(found, lambda ids: containers.names(home, ids))
+    network_mending.take_back(home)
+    home.networks.remove(found, lambda ids: _users(home, ids))
     _removed()
     network.refresh(home)
     return found
 
 
+def _users(home: Home, ids: list[str]) -> list[str]:
+    """Who has a network, in words."""
+    found = [containers.get(home, one) for one in ids]
+    return [one.name if one is not None else "a build" for one in found]
+
+
 def prune(home: Home, wanted: Callable[[Network], bool]) -> list[Network]:
     """Removes the networks that no container has, running or not."""
     gone = []
+    network_mending.take_back(home)
     for one in home.networks.listing():
         if one.is_default or home.networks.users(one.id) or not wanted(one):
             continue
         try:
-            home.networks.remove(one, lambda ids: containers.names(home, ids))
+            home.networks.remove(one, lambda ids: _users(home, ids))
         except NetworkConflict:  # somebody has just joined it
             continue
         gone.append(one)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from engine.home import VERSION
 from images import store as image_store
 from kernel.locks import Lock
+from network import leases
 from network import store as network_store
 from volumes import store as volume_store
 
@@ -55,6 +56,7 @@ ALTER TABLE image_layers ADD COLUMN size INTEGER NOT NULL DEFAULT -1;
 """,
     3: image_store.SCHEMA,
     4: network_store.SCHEMA,
+    5: leases.SCHEMA,
 }
 
 
@@ -79,5 +81,5 @@ def _make(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA journal_mode = WAL")
     db.executescript(
         f"BEGIN IMMEDIATE; {image_store.SCHEMA} {CONTAINERS} {volume_store.SCHEMA}"
-        f" {network_store.SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;"
+        f" {network_store.SCHEMA} {leases.SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;"
     )

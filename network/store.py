@@ -2,6 +2,7 @@
 
     networks     one row each; the default one, ``bridge``, is made when it is first needed
     endpoints    a container's place in a network: what was asked for, and what it has while it runs
+    leases       the same of who is no container (:mod:`network.leases`)
     published    ports of a container that the host passes on to it
 
 A row of ``endpoints`` or ``published`` goes with its container (ON DELETE CASCADE) and holds its
@@ -251,8 +252,10 @@ class Store:
         self.tell("destroy", network)
 
     def users(self, network_id: str) -> list[str]:
-        """Ids of the containers, in any state, that have an endpoint in the network."""
-        query = "SELECT container_id FROM endpoints WHERE network_id = ?"
+        """Ids of the containers, in any state, that have an endpoint in the network, and of who
+        has a lease.
+        """
+        query = "SELECT container_id FROM places WHERE network_id = ?"
         return [str(row[0]) for row in self._db.execute(query, (network_id,))]
 
     # -- endpoints -------------------------------------------------------------------------
@@ -272,15 +275,18 @@ class Store:
         )
 
     def endpoints(self, container_id: str) -> tuple[Endpoint, ...]:
-        """A container's endpoints, eth0 first."""
+        """A container's endpoints, eth0 first, or what a lease is like."""
         return self._endpoints("WHERE endpoints.container_id = ?", container_id)
 
     def endpoints_in(self, network_id: str) -> tuple[Endpoint, ...]:
-        """All endpoints of a network."""
-        return self._endpoints("WHERE endpoints.network_id = ?", network_id)
+        """All endpoints of containers in a network."""
+        where = "WHERE endpoints.network_id = ? AND endpoints.id IN (SELECT id FROM endpoints)"
+        return self._endpoints(where, network_id)
 
     def live(self) -> tuple[Endpoint, ...]:
-        """The endpoints that have addresses: those of containers that run, or were left so."""
+        """The endpoints that have addresses, those of containers that run or were left so, and
+        leases.
+        """
         return self._endpoints("WHERE endpoints.mac IS NOT NULL")
 
     def linking(self, container_id: str, network_id: str) -> tuple[Endpoint, ...]:
@@ -312,8 +318,8 @@ class Store:
 
     def _endpoints(self, where: str, *values: str) -> tuple[Endpoint, ...]:
         query = (
-            f"SELECT {_NETWORK_COLUMNS}, {_ENDPOINT_COLUMNS} FROM endpoints JOIN networks"
-            f" ON networks.id = endpoints.network_id {where}"
+            f"SELECT {_NETWORK_COLUMNS}, {_ENDPOINT_COLUMNS} FROM places AS endpoints"
+            f" JOIN networks ON networks.id = endpoints.network_id {where}"
             " ORDER BY endpoints.container_id, endpoints.position"
         )
         return tuple(_endpoint(row) for row in self._db.execute(query, values))
@@ -333,43 +339,30 @@ class Store:
     def _allocated(self, one: Endpoint) -> Endpoint:
         if one.mac:
             return one
-        network = one.network
-        address = self._free(network, "address", network.subnet, one.wanted_address)
-        address6 = self._free(network, "address6", network.subnet6, one.wanted_address6)
-        mac = one.wanted_mac or subnets.hardware_address(address)
+        from network import addresses
+
+        found = addresses.free(
+            self._db, one.network, one.wanted_address, one.wanted_address6, one.wanted_mac
+        )
         self._db.execute(
             "UPDATE endpoints SET address = ?, address6 = ?, mac = ?"
             " WHERE container_id = ? AND network_id = ?",
-            (address or None, address6 or None, mac, one.container_id, network.id),
+            (found.v4 or None, found.v6 or None, found.mac, one.container_id, one.network.id),
         )
-        return one.replace(address=address, address6=address6, mac=mac)
+        return one.replace(address=found.v4, address6=found.v6, mac=found.mac)
 
-    def _free(self, network: Network, column: str, subnet: str, wanted: str) -> str:
-        """An address of ``subnet`` ("" without one) that nobody has; the wanted one if given."""
-        if not subnet:
-            return ""
-        query = f"SELECT {column} FROM endpoints WHERE network_id = ? AND {column} IS NOT NULL"
-        taken = [row[0] for row in self._db.execute(query, (network.id,))]
-        is_v6 = column == "address6"
-        block = subnets.parse(subnet)
-        gateway = network.gateway6 if is_v6 else network.gateway
-        span = network.range6 if is_v6 else network.range
-        taken += [word for word in (gateway, *network.reserved.values()) if word]
-        if wanted:
-            if wanted in taken:
-                raise NetworkConflict(
-                    f"address {wanted} is already in use", f"in network {network.name}"
-                )
-            return wanted
-        numbers = [subnets.number(word) for word in taken if subnets.is_v6(word) == is_v6]
-        found = subnets.lowest_free(block, subnets.parse(span) if span else None, numbers)
-        if found < 0:
-            raise NetworkError(
-                f"network {network.name} has no free address",
-                f"all of {span or subnet} are in use",
-                "remove containers, or make a network with a larger subnet",
-            )
-        return subnets.text(found, block.width)
+    def lease(self, holder: str, network: Network) -> None:
+        """Addresses for somebody who is no container, until :meth:`give_back`. NetworkError."""
+        from network import leases
+
+        leases.take(self._db, holder, network)
+        _allocated()
+
+    def give_back(self, holder: str) -> None:
+        """The lease has ended, if there was one."""
+        from network import leases
+
+        leases.give_back(self._db, holder)
 
     def release(self, container_id: str) -> None:
         """Takes back the addresses and ports of a container that has ended."""

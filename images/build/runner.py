@@ -36,7 +36,7 @@ class Command(Record):
     env: tuple[str, ...]
     workdir: str
     user: str
-    network: str  # host or none
+    network: str  # its name, host or none
     mounts: tuple[Mounted, ...] = ()
     script: str = ""
 

@@ -52,7 +52,7 @@ class Request(Record):
     secrets: dict[str, bytes] = {}  # noqa: RUF012 - a frozen record's default
     target: str = ""
     platform: str = ""
-    network: str = "host"
+    network: str = "bridge"
     no_cache: bool = False
     epoch: int | None = None
 

@@ -243,7 +243,8 @@ def test_every_configured_default_belongs_to_a_flag_of_its_commands() -> None:
     for name, (flag, verbs) in defaults.FLAGS.items():
         assert name in {key.name for key in config.KEYS}
         for verb in verbs:
-            options = commands.load("container", verb).options
+            noun, verb, _ = commands.find([verb])
+            options = commands.load(noun, verb).options
             assert any(one.key == flag and one.kind != "refused" for one in options)
 
 
