@@ -58,22 +58,19 @@ class Registry:
 
     def manifest(self, repository: str, reference: str) -> Fetched:
         """The manifest or index of a tag or digest (``sha256:...``). ImageNotFound, Denied."""
-        response = self._web.request(
-            "GET",
+        response, content = self._web.whole(
             f"/v2/{repository}/manifests/{reference}",
             scope=f"repository:{repository}:pull",
+            most=manifests.CONTENT_MAX,
             headers={"Accept": ", ".join(manifests.ACCEPTED)},
-            accepted=(200, 404),
         )
         if response.status == 404:
-            discard(response)
             separator = "@" if reference.startswith("sha256:") else ":"
             raise ImageNotFound(
                 f"no such image: {self._shown(repository)}{separator}{reference}",
                 f"the registry {self.host} does not have it",
                 "check name and tag; a private image needs pyctr login",
             )
-        content = self._web.read(response, manifests.CONTENT_MAX)
         digest = _digest(content)
         if reference.startswith("sha256:") and reference != f"sha256:{digest}":
             raise RegistryError(
@@ -88,17 +85,15 @@ class Registry:
         found: list[str] = []
         place = f"/v2/{repository}/tags/list?n=1000"
         while place:
-            response = self._web.request(
-                "GET", place, scope=f"repository:{repository}:pull", accepted=(200, 404)
+            response, content = self._web.whole(
+                place, scope=f"repository:{repository}:pull", most=manifests.CONTENT_MAX
             )
             if response.status == 404:
-                discard(response)
                 raise ImageNotFound(
                     f"no such repository: {self._shown(repository)}",
                     f"the registry {self.host} does not have it",
                 )
             try:
-                content = self._web.read(response, manifests.CONTENT_MAX)
                 more = [str(tag) for tag in json.loads(content)["tags"] or []]
             except (ValueError, LookupError, TypeError):
                 raise RegistryError(f"the registry {self.host} is not understood") from None

@@ -114,6 +114,26 @@ class Web:
             time.sleep(wanted) if wanted else pause(attempt)
         raise AssertionError("unreachable")
 
+    def whole(
+        self, place: str, *, scope: str, most: int, headers: dict[str, str] | None = None
+    ) -> tuple[Response, bytes]:
+        """A small answer (200) with its content, or one that says that there is none (404).
+
+        It is asked for again if the connection breaks while it is read. Errors as :meth:`request`.
+        """
+        for attempt in range(TRIES):
+            response = self.request("GET", place, scope=scope, headers=headers, accepted=(200, 404))
+            if response.status == 404:
+                discard(response)
+                return response, b""
+            try:
+                return response, self.read(response, most)
+            except Broken:
+                if attempt == TRIES - 1:
+                    raise
+                pause(attempt)
+        raise AssertionError("unreachable")
+
     def absolute(self, place: str) -> str:
         """A whole URL of what a registry calls a place."""
         return urllib.parse.urljoin(self._found_base() + "/", place)
@@ -251,9 +271,13 @@ class Web:
     # -- what comes back -------------------------------------------------------------------
 
     def read(self, response: Response, most: int) -> bytes:
-        """The content of a response, which is small: RegistryError if it has more bytes."""
+        """The content of a response, which is small: RegistryError if it has more bytes, Broken if
+        it is less than was promised.
+        """
+        content = b""
         try:
-            content = response.read(most + 1)
+            while len(content) <= most and (chunk := response.read(most + 1 - len(content))):
+                content += chunk  # what is missing is noticed by the read after the last chunk
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise Broken(f"the connection to {self.host} broke", str(error)) from None
         if len(content) > most:

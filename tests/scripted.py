@@ -61,8 +61,8 @@ class Request(BaseHTTPRequestHandler):
         self.answer(206, content[offset:], Content_Type=kind, Content_Range=said)
 
     def cut_off(self, after: int) -> None:
-        """A blob whose connection breaks after so many bytes."""
-        content, _ = self.server.owner.content[self.path]
+        """What was asked for, whose connection breaks after so many bytes."""
+        content, _ = self.server.owner.content[self.path.partition("?")[0]]
         offset = int(self.headers.get("Range", "bytes=0-")[6:].rstrip("-"))
         self.send_response(206 if offset else 200)
         self.send_header("Content-Length", str(len(content) - offset))

@@ -120,6 +120,33 @@ def test_a_broken_transfer_goes_on_where_it_broke(pyctr: Pyctr, scripted: Start)
     assert parts_of(pyctr) == []
 
 
+@pytest.mark.parametrize("where", ["/manifests/1", "/blobs/", "/tags/list", "/token"])
+def test_small_answers_that_break_off_are_asked_for_again(
+    pyctr: Pyctr, scripted: Start, where: str
+) -> None:
+    registry = scripted()
+    registry.image("app", "1", [big()])
+    registry.content["/v2/app/tags/list"] = (b'{"tags": ["1"]}', "application/json")
+    registry.content["/token"] = (b'{"token": "abc"}', "application/json")
+    broken: list[str] = []
+
+    def act(request: Request) -> bool:
+        if where == "/token" and "Authorization" not in request.headers and "/v2/" in request.path:
+            realm = f'Bearer realm="http://{registry.host}/token",service="x"'
+            request.answer(401, WWW_Authenticate=realm)
+            return True
+        if where not in request.path or request.is_blob or len(broken) == 2:
+            return False
+        broken.append(request.path)
+        request.cut_off(5)
+        return True
+
+    registry.act = act
+    more = ("-a", f"{registry.host}/app") if where == "/tags/list" else (f"{registry.host}/app:1",)
+    pyctr("pull", *more)
+    assert len(broken) == 2
+
+
 def test_a_registry_without_ranges_is_read_from_the_beginning(
     pyctr: Pyctr, scripted: Start
 ) -> None:
