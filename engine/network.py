@@ -216,7 +216,7 @@ def lend(home: Home, container: Container) -> Joining | None:
     """Begins to make the network of a command that is no container, in the one that its settings
     name; None if that is none or the host's. Who has it does :meth:`Store.give_back` in the end.
     """
-    if not is_on_networks(container.settings):
+    if not container.settings.is_on_networks:
         return None
     found = find(home, container.settings.network)
     try:

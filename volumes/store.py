@@ -268,7 +268,6 @@ class Store:
 
     def adopt_all(self) -> list[str]:
         """Rows for all folders that have none (a lost database); returns their names."""
-        from kernel import process, tree
 
         known = {row[0] for row in self._db.execute("SELECT name FROM volumes")}
         if not os.path.isdir(self.root):
@@ -461,7 +460,7 @@ class Store:
 
     def empty_trash(self, older_than: float | None = None) -> int:
         """Deletes what is in the trash longer than its time (or ``older_than``); returns bytes."""
-        from kernel import process, tree
+        from kernel import tree
 
         patience = self._trash_age if older_than is None else older_than
         freed = 0
@@ -484,6 +483,8 @@ class Store:
 
 def _sweep(folder: str, start: str) -> None:
     """Removes what was being made or deleted there by processes that died."""
+    from kernel import process, tree
+
     for name in os.listdir(folder) if os.path.isdir(folder) else []:
         if name.startswith(start) and not process.is_anybody(name.rpartition("-")[2]):
             tree.remove_tree(f"{folder}/{name}")
