@@ -29,6 +29,7 @@ _listed = trace.point("engine.reconcile.listed")
 
 UPDATE_NOTE = "update.json"  # in the run folder, while engine.update is at work
 
+_ID = 64  # hexadecimal digits: other names in the run folder are no containers
 _PATIENCE = 20.0  # seconds that a monitor may take to record an end
 
 
@@ -122,7 +123,7 @@ def mend_all(home: Home) -> None:
     for container in found:
         if needs_mending(container):
             mend(home, container, wait=False)
-    for container in _half_started(home, found):
+    for container in _half_started(home):
         from engine import mending
 
         mending.undo_start(home, container)
@@ -130,10 +131,11 @@ def mend_all(home: Home) -> None:
     sweep(home)
 
 
-def _half_started(home: Home, found: list[Container]) -> list[Container]:
+def _half_started(home: Home) -> list[Container]:
     """Those that do not run but have a run folder: a start is under way, or was killed."""
-    there = set(os.listdir(home.run)) if os.path.isdir(home.run) else set()
-    return [one for one in found if one.id in there and not needs_mending(one)]
+    there = os.listdir(home.run) if os.path.isdir(home.run) else []
+    found = (containers.get(home, name) for name in there if len(name) == _ID)
+    return [one for one in found if one and not needs_mending(one)]
 
 
 def sweep(home: Home) -> None:

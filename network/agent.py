@@ -85,6 +85,7 @@ class Agent:
             self._names.expire()
             if not self._leaving and self._is_idle():
                 self._leave()
+        self._clear_again()
 
     def watch(self, fd: int, ready: Callable[[], None]) -> None:
         """Calls ``ready`` whenever a descriptor can be read."""
@@ -349,6 +350,15 @@ class Agent:
             if len(self._clients) == before:
                 break
         self._leaving = True
+
+    def _clear_again(self) -> None:
+        """Who was in the queue may have made the rules anew; a later agent's are left alone."""
+        try:
+            with client.lock(self._run):
+                if not os.path.lexists(client.socket_path(self._run)):
+                    self._clear()
+        except FileNotFoundError:  # the run folder is gone
+            self._clear()
 
     def _is_ours(self) -> bool:
         """Whether the socket in the run folder is the one that we listen on."""

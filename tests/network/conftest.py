@@ -149,7 +149,7 @@ def host(home_dir: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
             made("rm", "-f", "-v", *ids)
         made.leave()
         eventually(lambda: not made.links())
-        assert "table inet pyctr" not in made.sh("nft list ruleset")
+        eventually(lambda: "table inet pyctr" not in made.sh("nft list ruleset"))
     finally:
         if pid := made.agent():
             os.kill(pid, signal.SIGKILL)
