@@ -10,6 +10,10 @@ A call does nothing unless the environment armed that name before the process be
 ``PYCTR_TRACE=kill:NAME`` ends the process with SIGKILL, ``pause:NAME`` stops it (SIGSTOP),
 ``fail:NAME`` raises OSError(EIO); ``NAME@3`` means the third passage. :func:`arm` does the same
 from inside a test. :func:`names` lists every declared point, so that a test can walk all of them.
+
+``PYCTR_TRACE=list:FILE`` adds a line ``NAME@N`` to a file for each passage, whatever process it is
+in: command, monitor, agent, or the container's own until it is the program. These are the words
+that ``kill:`` takes; ``kill:NAME@N,list:FILE`` does both.
 """
 
 from __future__ import annotations
@@ -26,11 +30,16 @@ _names: list[str] = []
 _armed_action = ""
 _armed_name = ""
 _passages_left = 0
+_list_path = ""  # of PYCTR_TRACE=list:FILE
+_list_fd = -1
+_passages: dict[str, int] = {}
 
 
 def point(name: str) -> Callable[[], None]:
     """Declares the trace point ``name`` (``room.module.moment``) and returns its call."""
     _names.append(name)
+    if _list_path:
+        return lambda: _note(name)
 
     def passed() -> None:
         if _armed_name == name:
@@ -65,13 +74,43 @@ def _hit() -> None:
 
         raise OSError(errno.EIO, f"failed on purpose at trace point {_armed_name}")
     else:
-        raise ValueError(f"PYCTR_TRACE knows kill, pause and fail, not {_armed_action!r}")
+        raise ValueError(f"PYCTR_TRACE knows kill, pause, fail and list, not {_armed_action!r}")
+
+
+def _note(name: str) -> None:
+    """Counts as :func:`_hit` does: a process goes on where it was forked."""
+    _passages[name] = _passages.get(name, 0) + 1
+    os.write(_list(), f"{name}@{_passages[name]}\n".encode())
+    if _armed_name == name:
+        _hit()
+
+
+def _list() -> int:
+    """The list's descriptor: opened anew where a process has closed all that it inherited, and kept
+    where the container's root hides the file.
+    """
+    global _list_fd
+    try:
+        if os.path.samestat(os.fstat(_list_fd), os.stat(_list_path)):
+            return _list_fd
+    except FileNotFoundError:
+        return _list_fd
+    except OSError:
+        pass
+    _list_fd = os.open(_list_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    return _list_fd
 
 
 def _arm_from_environment(value: str) -> None:
-    action, _, rest = value.partition(":")
-    name, _, passage = rest.partition("@")
-    arm(action, name, int(passage or 1))
+    global _list_path
+    for word in value.split(","):
+        action, _, rest = word.partition(":")
+        if action == "list":
+            _list_path = rest
+            _list()
+        else:
+            name, _, passage = rest.partition("@")
+            arm(action, name, int(passage or 1))
 
 
 if os.environ.get("PYCTR_TRACE"):

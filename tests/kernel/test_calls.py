@@ -216,6 +216,23 @@ def test_an_armed_trace_point_kills_at_the_chosen_passage_and_others_do_nothing(
     point()
 
 
+def test_a_list_of_passages_says_what_kill_takes(home_dir: str) -> None:
+    """Also after a fork, and where all descriptors were closed."""
+    path = f"{home_dir}/list"
+    code = (
+        "import os; from kernel import trace; from kernel.paths import keep_only\n"
+        "one = trace.point('a.b'); one(); keep_only({1, 2}); os.open('/', 0); one()\n"
+        "if os.fork() == 0: one(); os._exit(0)\n"
+        "os.wait(); one()"
+    )
+    for more, status in (("", 0), ("kill:a.b@2,", -9)):
+        environment = {**os.environ, "PYTHONPATH": ".", "PYCTR_TRACE": f"{more}list:{path}"}
+        ran = subprocess.run([sys.executable, "-c", code], env=environment, timeout=60)
+        assert ran.returncode == status
+    with open(path) as file:
+        assert file.read().split() == ["a.b@1", "a.b@2", "a.b@3", "a.b@3", "a.b@1", "a.b@2"]
+
+
 _NAMES = st.sampled_from(["a", "b", "c"])
 _TEXTS = st.tuples(
     st.sampled_from(["", "/", "./", "../"]), st.lists(st.one_of(_NAMES, st.just("..")), max_size=3)
