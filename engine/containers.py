@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from engine.home import Home
 
 _renaming = trace.point("engine.containers.renaming")
+_renamed = trace.point("engine.containers.renamed")
 
 ALIVE = ("running", "paused")  # the statuses in which there is a first process
 UP = (*ALIVE, "restarting")  # the statuses in which there is a monitor
@@ -253,6 +254,7 @@ def rename(home: Home, container: Container, name: str) -> None:
         raise ContainerConflict(
             f"cannot rename container {container.name}", f"the name {name} is already in use"
         ) from None
+    _renamed()
     from engine import events
 
     renamed = container.replace(name=name)

@@ -63,6 +63,7 @@ _folders_made = trace.point("engine.create.volume_folders_made")
 _recorded = trace.point("engine.create.recorded")
 _layer_made = trace.point("engine.create.layer_made")
 _populated = trace.point("engine.create.populated")
+_completed = trace.point("engine.create.completed")
 
 _A_MOMENT = 5.0  # seconds
 _FORBIDDEN = ("/proc", "/sys", "/dev")
@@ -142,6 +143,7 @@ def create(
             _populate(home, made, image, mounts, warn)
             _populated()
             containers.update(home, identity, status="created", pid=0, start_time=0)
+            _completed()
         except BaseException:
             erase(home, made, volumes="free")
             raise

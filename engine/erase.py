@@ -56,7 +56,7 @@ def erase(home: Home, container: Container, *, volumes: str) -> None:
     _marked()
     with locks.deleting(home, container.id):
         names = [m.source for m in home.volumes.mounts(container.id) if m.kind == "volume"]
-        orphans = _delete_row(home, container.id, names)
+        orphans = _delete_row(home, container.id, names, free=volumes == "free")
         _row_removed()
         erase_files(home, container.id, container.cgroup)
     _files_removed()
@@ -69,12 +69,12 @@ def erase(home: Home, container: Container, *, volumes: str) -> None:
         events.of_container(home, container, "destroy")
 
 
-def _delete_row(home: Home, container_id: str, names: list[str]) -> list[str]:
-    """The row and its mounts; returns the anonymous volumes that nobody has now."""
+def _delete_row(home: Home, container_id: str, names: list[str], *, free: bool) -> list[str]:
+    """The row and its mounts; returns the anonymous volumes that nobody has now, marked."""
     with home.db:
         home.db.execute("BEGIN IMMEDIATE")
         home.db.execute("DELETE FROM containers WHERE id = ?", (container_id,))
-        return [volume.name for volume in home.volumes.unused_of(names)]
+        return home.volumes.dismiss(names, free=free)
 
 
 def erase_files(home: Home, container_id: str, cgroup: str) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 
 _found = trace.point("engine.execute.found")
+_started = trace.point("engine.execute.started")
 
 _DYING = 0.5  # seconds that an end may take between the first and the last process
 
@@ -105,6 +106,7 @@ def execute(
     finally:
         for fd in set(theirs or ()):
             os.close(fd)
+    _started()
     events.of_container(home, container, f"exec_start: {command}", execID=identity)
     if request.detach:
         return 0

@@ -18,6 +18,7 @@ import os
 
 from engine import environment
 from engine.errors import EngineError
+from kernel import trace
 from network import resolvers
 
 TYPE_CHECKING = False
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from engine.settings import Settings
     from network.resolvers import Resolvers
     from network.store import Endpoint
+
+_written = trace.point("engine.files.written")
 
 _HOSTS = """127.0.0.1\tlocalhost
 ::1\tlocalhost ip6-localhost ip6-loopback
@@ -72,6 +75,7 @@ def write(home: Home, container: Container) -> None:
     for file, content in contents.items():
         with open(f"{home.folder(container.id)}/{file}", "w", errors="surrogateescape") as out:
             out.write(content)
+    _written()
     if any(one.network.is_default for one in endpoints):
         from engine import linked
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import network.store
     import volumes.store
 
-VERSION = 6  # of the tables (engine.tables)
+VERSION = 7  # of the tables (engine.tables)
 _LONG_LOG = 400_000  # bytes, some hundred pages: who opens the database alone reads all of it
 
 

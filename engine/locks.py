@@ -17,12 +17,15 @@ import os
 
 from engine import containers
 from engine.errors import ContainerConflict
+from kernel import trace
 from kernel.locks import Lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from engine.containers import Container
     from engine.home import Home
+
+_folder_made = trace.point("engine.locks.folder_made")
 
 
 class Alone(Lock):
@@ -64,6 +67,7 @@ class NewFolder(Lock):
         while True:
             try:
                 os.mkdir(folder, 0o711)
+                _folder_made()
                 super().take()
                 return self
             except FileNotFoundError:  # between the two, a sweep took it for a leftover

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from engine.home import Home
 
 _locked = trace.point("engine.mending.locked")
+_cleared = trace.point("engine.mending.cleared")
 
 _KILLED = 137
 
@@ -50,37 +51,21 @@ def _mend(home: Home, container: Container) -> None:
         if not container.settings.auto_remove:
             return
     free = container.settings.auto_remove or container.status == "creating"
+    if container.status == "creating":
+        _unstage(home, container)
     erase(home, container, volumes="free" if free else "retire")
 
 
-def finish_update(home: Home, container: Container) -> None:
-    """An update is under way, which is its own affair, or it was killed."""
-    from engine import update
+def finish(home: Home, container: Container) -> None:
+    """A change of what runs is under way, which is its own affair, or it was killed."""
+    from engine import plugging, update
 
     try:
         with locks.alone(home, container, blocking=False) as held:
             update.mend(home, held.container)
+            plugging.mend(home, held.container)
     except (BlockingIOError, ContainerNotFound):
         return
-
-
-def undo_start(home: Home, container: Container) -> None:
-    """A start is under way, which is its own affair, or it was killed before it was on record."""
-    try:
-        with locks.alone(home, container, blocking=False) as held:
-            if held.container.status in ("created", "exited"):
-                _clear(home, held.container)
-    except (BlockingIOError, ContainerNotFound):
-        return
-
-
-def _clear(home: Home, container: Container) -> None:
-    """What only a container that runs has."""
-    cgroup = cgroups.of(container.cgroup)
-    cgroup.kill()
-    cgroup.remove()
-    tree.remove_tree(home.run_folder(container.id))
-    network.release(home, container)
 
 
 def _bury(home: Home, container: Container) -> None:
@@ -100,9 +85,32 @@ def _bury(home: Home, container: Container) -> None:
     events.of_container(home, container, "die", exitCode=str(_KILLED))
 
 
-def sweep(home: Home, skeletons: list[str], folders: list[str]) -> None:
-    """Removes what no row has named: skeletons of images, and folders of containers."""
+def _clear(home: Home, container: Container) -> None:
+    """What a container has only while it runs."""
+    cgroup = cgroups.of(container.cgroup)
+    cgroup.kill()
+    cgroup.remove()
+    tree.remove_tree(home.run_folder(container.id))
+    _cleared()
+    network.release(home, container)
+
+
+def _unstage(home: Home, container: Container) -> None:
+    """Volumes stay; what was being copied into them goes."""
+    from volumes import populate
+
+    for mount in home.volumes.mounts(container.id):
+        if mount.kind == "volume":
+            populate.unstage(home.volumes.folder(mount.source))
+
+
+def sweep(home: Home, skeletons: list[str], folders: list[str], running: list[str]) -> None:
+    """Removes what no row has named: skeletons of images, folders of containers, and what those
+    have left that are not ``running`` any more, or were killed before they did.
+    """
     skeleton.sweep(home, skeletons)
+    for name in running:
+        _sweep_run(home, name)
     for name in folders:
         try:
             if name.startswith(GONE):
@@ -118,3 +126,15 @@ def _sweep_folder(home: Home, container_id: str) -> None:
     with locks.leftover(home, container_id):
         if containers.get(home, container_id) is None:
             erase_files(home, container_id, f"/pyctr/{container_id}")
+
+
+def _sweep_run(home: Home, container_id: str) -> None:
+    container = containers.get(home, container_id)
+    if container is None:
+        return
+    try:
+        with locks.alone(home, container, blocking=False) as held:
+            if held.container.status not in containers.UP:
+                _clear(home, held.container)
+    except (BlockingIOError, ContainerNotFound):  # it is being started, or being removed
+        return

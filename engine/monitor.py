@@ -54,6 +54,10 @@ _recorded = trace.point("engine.monitor.recorded")
 _ended = trace.point("engine.monitor.ended")
 _exit_recorded = trace.point("engine.monitor.exit_recorded")
 _waited = trace.point("engine.monitor.waited")
+_held = trace.point("engine.monitor.volumes_held")
+_reachable = trace.point("engine.monitor.reachable")
+_cgroup_removed = trace.point("engine.monitor.cgroup_removed")
+_unreachable = trace.point("engine.monitor.unreachable")
 
 
 def main(
@@ -110,6 +114,7 @@ def hold_volumes(home: Home, container: Container) -> list[Lock]:
         if mount.kind == "volume":
             _, lock, _ = home.volumes.claim(mount.source)
             held.append(lock)
+    _held()
     return held
 
 
@@ -248,6 +253,7 @@ class Monitor:
         if os.path.lexists(path):
             os.unlink(path)
         self.hub.listener = sockets.listen(path)
+        _reachable()
         self.attendant.heed_sigterm()
         process.set_name(self._name)
         self.hub.log = logs.of(self.home, self.container)
@@ -359,6 +365,7 @@ class Monitor:
         oom_killed = cgroup.oom_kills() > 0
         cgroup.kill()
         cgroup.remove()
+        _cgroup_removed()
         columns = {
             "exit_code": self.code, "oom_killed": int(oom_killed), "error": "",
             "finished": time.time(), "health": health.at_end(container),
@@ -384,6 +391,7 @@ class Monitor:
         """Nobody can reach this monitor any more. Under the lock: the next one has our place."""
         self._let_go()
         tree.remove_tree(self.home.run_folder(self.container.id))
+        _unreachable()
         self.hub.close_door()
 
     def _let_go(self) -> None:

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 _begun = trace.point("engine.network.begun")
 _ready = trace.point("engine.network.ready")
+_default_made = trace.point("engine.network.default_made")
+_released = trace.point("engine.network.released")
+_agent_forked = trace.point("engine.network.agent_forked")
 
 _CGROUP = "/pyctr/monitors"
 
@@ -74,6 +77,7 @@ def default(home: Home) -> Network:
                 pools = (own,) if own else chosen.network_pools or subnets.POOLS
                 found = default_network(store.default_bridge, pools, taken(home))
                 store.insert(found)
+        _default_made()
     return found
 
 
@@ -244,6 +248,7 @@ def release(home: Home, container: Container) -> None:
     if container.settings.is_on_networks:
         publishing.let_go(home, container)
         home.networks.release(container.id)
+        _released()
 
 
 def tell_agent(home: Home, what: str, container: Container, found: Network) -> None:
@@ -284,6 +289,7 @@ def _starter(home: Home) -> Callable[[socket], None]:
         child = os.fork()
         if child:
             os.waitpid(child, 0)
+            _agent_forked()
             return
         try:
             if os.fork() == 0:

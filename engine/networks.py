@@ -7,14 +7,24 @@ from __future__ import annotations
 
 import time
 
-from engine import config, containers, files, locks, network, network_mending, publishing, reconcile
+from engine import (
+    config,
+    containers,
+    files,
+    locks,
+    network,
+    network_mending,
+    plugging,
+    publishing,
+    reconcile,
+)
 from engine.errors import EngineError
 from kernel import trace
 from kernel.digest import fingerprint
 from kernel.record import Record
 from network import host, options, subnets
 from network.errors import NetworkConflict, NetworkError, NetworkNotFound
-from network.store import DEFAULT, MODES, Network, new_id
+from network.store import DEFAULT, MODES, Endpoint, Network, new_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +36,8 @@ if TYPE_CHECKING:
 
 _recorded = trace.point("engine.networks.recorded")
 _removed = trace.point("engine.networks.removed")
+_attached = trace.point("engine.networks.attached")
+_plugged = trace.point("engine.networks.plugged")
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 
@@ -222,6 +234,7 @@ def prune(home: Home, wanted: Callable[[Network], bool]) -> list[Network]:
             home.networks.remove(one, lambda ids: _users(home, ids))
         except NetworkConflict:  # somebody has just joined it
             continue
+        _removed()
         gone.append(one)
     if gone:
         network.refresh(home)
@@ -249,19 +262,30 @@ def connect(home: Home, text: str, attachment: Attachment) -> None:
             )
         free = next(n for n in range(len(there) + 1) if n not in {e.position for e in there})
         made = network.endpoint(home, one.id, found, attachment, free)
+        running = containers.is_running(one)
+        if running:
+            plugging.begin(home, one, found)
         with home.db:
             home.db.execute("BEGIN IMMEDIATE")
             home.networks.attach([made])
-        try:
-            if containers.is_running(one):
-                home.networks.allocate(one.id)
-                network.tell_agent(home, "connect", one, found)
-                files.follow(home, one, there)
-                publishing.follow(home, one)
-        except BaseException:
-            home.networks.detach(one.id, found.id)
-            raise
+        _attached()
+        if running:
+            _plug(home, one, found, there)
     home.networks.tell("connect", found, one.id)
+
+
+def _plug(home: Home, one: Container, found: Network, before: tuple[Endpoint, ...]) -> None:
+    """A container that runs, and that had the endpoints ``before``, gets its new interface."""
+    try:
+        home.networks.allocate(one.id)
+        network.tell_agent(home, "connect", one, found)
+        _plugged()
+        files.follow(home, one, before)
+        publishing.follow(home, one)
+    except BaseException:
+        plugging.mend(home, one)
+        raise
+    plugging.over(home, one)
 
 
 def disconnect(home: Home, network_text: str, text: str, *, force: bool = False) -> None:
@@ -273,15 +297,12 @@ def disconnect(home: Home, network_text: str, text: str, *, force: bool = False)
         if found.id not in {e.network.id for e in there}:
             raise NetworkConflict(f"container {one.name} is not connected to network {found.name}")
         if containers.is_running(one):
-            try:
-                network.tell_agent(home, "disconnect", one, found)
-            except NetworkError:
-                if not force:
-                    raise
-        home.networks.detach(one.id, found.id)
-        if containers.is_running(one):
-            files.follow(home, one, there)
-        publishing.follow(home, one)
+            plugging.begin(home, one, found)
+            plugging.unplug(home, one, found.id, force=force)
+            plugging.over(home, one)
+        else:
+            home.networks.detach(one.id, found.id)
+            publishing.follow(home, one)
     home.networks.tell("disconnect", found, one.id)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _marked = trace.point("engine.pause.marked")
 _frozen = trace.point("engine.pause.frozen")
+_thawed = trace.point("engine.pause.thawed")
 
 
 def pause(home: Home, container: Container) -> None:
@@ -63,4 +64,5 @@ def thaw(home: Home, container: Container, *, always: bool = False) -> None:
 
 def _thaw(home: Home, container: Container) -> None:
     cgroups.of(container.cgroup).freeze(False)
+    _thawed()
     containers.update(home, container.id, status="running")

@@ -4,9 +4,9 @@
 group is killed, and the row says exited, 137. "restarting" with a dead monitor: nobody will start
 it again, and the row says exited, with the exit code of its last run. "creating" and "removing"
 while nobody has the container's lock, and "exited" where --rm should have followed: the container
-is removed. Folders of containers without a row are swept by :func:`sweep`. A start that was killed
-before it was on record, and a change of limits that was killed half-way, are undone. The data of a
-volume is never swept.
+is removed. Folders of containers without a row are swept by :func:`sweep`, and so are run folder
+and control group of a container that does not run. A change of limits or networks that was killed
+half-way is undone. The data of a volume is never swept.
 
 Here is what looks, which is all that most commands need; :mod:`engine.mending` changes.
 """
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _listed = trace.point("engine.reconcile.listed")
 
 UPDATE_NOTE = "update.json"  # in the run folder, while engine.update is at work
+NETWORK_NOTE = "plugging.json"  # the same of engine.plugging
 
 _ID = 64  # hexadecimal digits: other names in the run folder are no containers
 _PATIENCE = 20.0  # seconds that a monitor may take to record an end
@@ -61,10 +62,11 @@ def mend(home: Home, container: Container, *, wait: bool = True) -> bool:
     if not needs_mending(container):
         return False
     if is_watched(home, container):
-        if os.path.exists(f"{home.run_folder(container.id)}/{UPDATE_NOTE}"):
+        folder = home.run_folder(container.id)
+        if any(os.path.exists(f"{folder}/{note}") for note in (UPDATE_NOTE, NETWORK_NOTE)):
             from engine import mending
 
-            mending.finish_update(home, container)
+            mending.finish(home, container)
         return False
     from engine import mending
 
@@ -123,36 +125,44 @@ def mend_all(home: Home) -> None:
     for container in found:
         if needs_mending(container):
             mend(home, container, wait=False)
-    for container in _half_started(home):
-        from engine import mending
-
-        mending.undo_start(home, container)
     network_mending.mend(home)
     sweep(home)
-
-
-def _half_started(home: Home) -> list[Container]:
-    """Those that do not run but have a run folder: a start is under way, or was killed."""
-    there = os.listdir(home.run) if os.path.isdir(home.run) else []
-    found = (containers.get(home, name) for name in there if len(name) == _ID)
-    return [one for one in found if one and not needs_mending(one)]
 
 
 def sweep(home: Home) -> None:
     """Removes folders and control groups that no row names, if nobody is at work in them."""
     skeletons = _strangers(home, "skeletons", "images")
     folders = _strangers(home, "containers", "containers")
-    if skeletons or folders:
+    running = _run_folders(home)
+    if skeletons or folders or running:
         from engine import mending
 
-        mending.sweep(home, skeletons, folders)
+        mending.sweep(home, skeletons, folders, running)
+    if home.db.execute("SELECT 1 FROM volumes WHERE leaving <> '' LIMIT 1").fetchone():
+        home.volumes.mend()
+    if any(name.startswith(".new-") for name in _names(f"{home.root}/build-mounts")):
+        home.images.build_cache.sweep()
+
+
+def _names(folder: str) -> list[str]:
+    return os.listdir(folder) if os.path.isdir(folder) else []
 
 
 def _strangers(home: Home, folder: str, table: str) -> list[str]:
     """The names in a folder that are no ids of a table."""
-    path = f"{home.root}/{folder}"
-    names = os.listdir(path) if os.path.isdir(path) else []
+    names = _names(f"{home.root}/{folder}")
     if not names:
         return []
     known = {row[0] for row in home.db.execute(f"SELECT id FROM {table}")}
     return [name for name in names if name not in known]
+
+
+def _run_folders(home: Home) -> list[str]:
+    """The containers that have a run folder and are not up."""
+    names = [name for name in _names(home.run) if len(name) == _ID]
+    if not names:
+        return []
+    marks = ", ".join("?" * len(containers.UP))
+    query = f"SELECT id FROM containers WHERE status IN ({marks})"
+    up = {row[0] for row in home.db.execute(query, containers.UP)}
+    return [name for name in names if name not in up]

@@ -16,12 +16,18 @@ from __future__ import annotations
 
 import os
 
+from kernel import trace
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from engine.home import Home
     from images.store import Image
+
+_made = trace.point("engine.skeleton.made")
+_renamed = trace.point("engine.skeleton.renamed")
+_set_aside = trace.point("engine.skeleton.set_aside")
 
 _FOLDERS = ("/proc", "/sys", "/dev", "/etc")
 _FILES = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
@@ -43,7 +49,10 @@ def _make(home: Home, image: Image, folder: str, layers: tuple[str, ...]) -> Non
     staging = f"{home.root}/skeletons/.new-{image.id[:12]}-{os.getpid()}"
     tree.remove_tree(staging)
     try:
-        os.rename(over(layers, staging, ()), folder)
+        made = over(layers, staging, ())
+        _made()
+        os.rename(made, folder)
+        _renamed()
     except OSError:
         if not os.path.isdir(folder):  # otherwise another command was faster
             raise
@@ -92,4 +101,5 @@ def sweep(home: Home, names: list[str]) -> None:
             if home.db.execute(query, (name,)).fetchone() or not os.path.isdir(f"{folder}/{name}"):
                 continue
             os.rename(f"{folder}/{name}", moved)
+        _set_aside()
         tree.remove_tree(moved)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from engine.home import Home
 
 _asked = trace.point("engine.stop.asked")
+_marked = trace.point("engine.stop.marked")
+_killed = trace.point("engine.stop.killed")
 
 _AGAIN = 0.1  # seconds after which what was killed must be frozen, or slow to die
 
@@ -114,6 +116,7 @@ def _bring_down(
     fresh: Container | None = container
     while fresh is not None and fresh.status in containers.UP:
         containers.mark_stopped(home, fresh.id, by)
+        _marked()
         if fresh.status == "restarting":
             _give_up(home, fresh)
         elif (pidfd := open_pidfd(fresh)) >= 0:
@@ -139,6 +142,7 @@ def _give_up(home: Home, container: Container) -> None:
 def force(home: Home, container: Container, pidfd: int) -> None:
     """SIGKILL, which a process that is frozen with cgroups v1 takes when it is thawed."""
     signal(home, container, pidfd, signals.SIGKILL)
+    _killed()
     if container.status == "paused":
         pause.thaw(home, container)
     while not ended(pidfd, _AGAIN):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from engine.home import VERSION
 from images import store as image_store
+from kernel import trace
 from kernel.locks import Lock
 from network import leases
 from network import store as network_store
@@ -16,6 +17,9 @@ from volumes import store as volume_store
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
+
+_begun = trace.point("engine.tables.begun")
+_made = trace.point("engine.tables.made")
 
 CONTAINERS = """
 CREATE TABLE IF NOT EXISTS containers (
@@ -57,6 +61,10 @@ ALTER TABLE image_layers ADD COLUMN size INTEGER NOT NULL DEFAULT -1;
     3: image_store.SCHEMA,
     4: network_store.SCHEMA,
     5: leases.SCHEMA,
+    6: f"""
+ALTER TABLE volumes ADD COLUMN leaving TEXT NOT NULL DEFAULT '';
+{volume_store.SCHEMA}
+""",
 }
 
 
@@ -78,8 +86,10 @@ def prepare(db: sqlite3.Connection, root: str) -> int:
 
 
 def _make(db: sqlite3.Connection) -> None:
+    _begun()
     db.execute("PRAGMA journal_mode = WAL")
     db.executescript(
         f"BEGIN IMMEDIATE; {image_store.SCHEMA} {CONTAINERS} {volume_store.SCHEMA}"
         f" {network_store.SCHEMA} {leases.SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;"
     )
+    _made()

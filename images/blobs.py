@@ -38,6 +38,8 @@ _CHUNK = 1 << 20
 
 _part_written = trace.point("images.blobs.part_written")
 _placed = trace.point("images.blobs.placed")
+_made = trace.point("images.blobs.made")
+_named = trace.point("images.blobs.named")
 
 
 class Blobs:
@@ -90,7 +92,10 @@ class Blobs:
                 if watcher is not None:
                     watcher.complete()
                 os.fsync(fd)
-                return seen.hexdigest(), self._named(own, temporary, seen.hexdigest())
+                _made()
+                held = self._named(own, temporary, seen.hexdigest())
+                _named()
+                return seen.hexdigest(), held
         finally:
             os.close(fd)
             os.unlink(temporary)

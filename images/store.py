@@ -87,6 +87,8 @@ BASE = "docker.io/library/base:latest"
 
 _asked = trace.point("images.store.asked")
 _row_removed = trace.point("images.store.row_removed")
+_tagged = trace.point("images.store.tagged")
+_set_aside = trace.point("images.store.set_aside")
 
 _A_DAY = 86400.0
 
@@ -400,6 +402,7 @@ class Store:
         try:
             with self._db:
                 self._name(name, image_id)
+            _tagged()
         except self._db.IntegrityError:
             raise ImageNotFound(
                 f"no such image: {image_id[:12]}", "it was removed just now"
@@ -502,6 +505,7 @@ class Store:
                     return
                 gone = f"{folder}/.gone-{name}-{os.getpid()}"
                 os.rename(f"{folder}/{name}", gone)
+                _set_aside()
         except (BlockingIOError, FileNotFoundError):  # being added right now, or gone already
             return
         from kernel import tree

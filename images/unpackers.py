@@ -16,12 +16,15 @@ import os
 
 from images.errors import ImageError
 from images.unpacking import Unpacked
-from kernel import signals
+from kernel import signals, trace
 from kernel.errors import PyctrError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import IO, Any
+
+_begun = trace.point("images.unpackers.begun")
+_unpacked = trace.point("images.unpackers.unpacked")
 
 _CHUNK = 1 << 20
 _AHEAD = 2  # chunks: what a thread may be ahead of the other
@@ -119,7 +122,9 @@ def _report(archive: int, folder: str, told: int) -> bytes:
 
     line: dict[str, Any]
     try:
+        _begun()
         made = unpack_one(archive, folder, told)
+        _unpacked()
         line = {"diff_id": made.diff_id, "size": made.size}
     except PyctrError as error:
         line = {"what": error.what, "why": error.why, "hint": error.hint}

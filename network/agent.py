@@ -35,6 +35,11 @@ _asked = trace.point("network.agent.asked")
 _namespace_made = trace.point("network.agent.namespace_made")
 _plugged = trace.point("network.agent.plugged")
 _published = trace.point("network.agent.published")
+_connected = trace.point("network.agent.connected")
+_disconnected = trace.point("network.agent.disconnected")
+_rules_made = trace.point("network.agent.rules_made")
+_unreachable = trace.point("network.agent.unreachable")
+_cleared = trace.point("network.agent.cleared")
 
 IDLE = 60.0  # seconds without a request after which it leaves
 _LONGEST = 1 << 16  # bytes of a request
@@ -213,6 +218,7 @@ class Agent:
             self._plug(inside, wanted)
             links.route(inside, there)
             self._serve_names(store, [wanted.network])
+            _connected()
         finally:
             inside.close()
             os.close(inside.fd)
@@ -223,6 +229,7 @@ class Agent:
         try:
             links.unplug(inside, unwanted)
             links.route(inside, [one for one in there if one is not unwanted])
+            _disconnected()
         finally:
             inside.close()
             os.close(inside.fd)
@@ -289,6 +296,7 @@ class Agent:
         self._warnings += self._names.serve(needed.values())
         self._redirected = self._names.redirects
         self._firewall.put(self._table, networks, store.forwards(), self._redirected)
+        _rules_made()
         self._networks = {one.id for one in networks}
         self._warn_of_drops()
         if host.allow_forwarding(v6=False):
@@ -341,6 +349,7 @@ class Agent:
             with client.lock(self._run):
                 if self._is_ours():
                     os.unlink(client.socket_path(self._run))
+                _unreachable()
                 self._clear()
         except FileNotFoundError:  # the run folder is gone
             self._clear()
@@ -374,6 +383,7 @@ class Agent:
         for name in links.bridges(self._netlink, self._mark):
             links.remove(self._netlink, name)
         self._firewall.remove(self._table)
+        _cleared()
 
 
 class _Client:

@@ -21,6 +21,7 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
+from kernel import trace
 from kernel.namespaces import CLONE_NEWNET, setns, unshare
 from network import host, options, subnets
 from network.errors import NetworkError
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from network.store import Endpoint, Network
+
+_bridge_made = trace.point("network.links.bridge_made")
+_pair_made = trace.point("network.links.pair_made")
+_bridge_removed = trace.point("network.links.bridge_removed")
 
 _NEWLINK, _DELLINK, _GETLINK = 16, 17, 18  # linux/rtnetlink.h
 _NEWADDR, _DELADDR, _GETADDR = 20, 21, 22
@@ -200,6 +205,7 @@ def ensure_bridge(netlink: Netlink, network: Network, mtu: int, mark: str) -> in
         # In one call: no kill can come between a bridge and the mark that says whose it is.
         marked = [("IFLA_IFNAME", network.bridge), ("IFLA_IFALIAS", mark)]
         netlink.send(_link(_NEWLINK, _NEW, attributes), _link(_NEWLINK, 0, marked))
+        _bridge_made()
         found = socket.if_nametoindex(network.bridge)
         if not network.subnet6:
             _without_ipv6(network.bridge)
@@ -216,6 +222,7 @@ def remove(netlink: Netlink, name: str) -> None:
     found = index(name)
     if found:
         netlink.send(_link(_DELLINK, 0, [], index=found), ignore=(errno.ENODEV,))
+        _bridge_removed()
 
 
 def _require_mark(netlink: Netlink, found: int, name: str, mark: str) -> None:
@@ -293,6 +300,7 @@ def plug(
     ]
     # From within: the kernel grants an index only to the end that is made where it is asked.
     inside.netlink.send(_link(_NEWLINK, _NEW, attributes, index=own))
+    _pair_made()
     _without_ipv6(name)
     isolated = not options.is_on(one.network.options, options.ICC)
     ours: list[tuple[str, Any]] = [("IFLA_IFNAME", name)]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import stat
 
+from kernel import trace
 from kernel.walk import reopen, walk
 from overlay.tar import XATTR
 from overlay.xattrs import is_kept
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from typing import IO
 
     from kernel.walk import Visit
+
+_header_written = trace.point("overlay.packing.header_written")
 
 _BUFFER = 1 << 18
 _BLOCK = 512
@@ -60,6 +63,7 @@ class Packer:
     def add(self, entry: tarfile.TarInfo, content: int = -1) -> None:
         """One entry; ``content`` is a descriptor of what a file holds: ``entry.size`` bytes."""
         self._write(header(entry))
+        _header_written()
         left = entry.size if content >= 0 else 0
         while left:
             chunk = os.read(content, min(left, _BUFFER)) or bytes(min(left, _BUFFER))

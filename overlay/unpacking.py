@@ -15,6 +15,7 @@ import errno
 import os
 import stat
 
+from kernel import trace
 from kernel.copying import make_way
 from kernel.paths import (
     fchown_path,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from typing import IO
 
     from overlay.tar import Entry, Reader
+
+_entry_written = trace.point("overlay.unpacking.entry_written")
 
 _HOLE = 1 << 16  # zeroes of this size become a hole
 _ZEROES = bytes(_HOLE)
@@ -80,6 +83,7 @@ def unpack(stream: IO[bytes], writer: Writer) -> int:
         for entry in reader:
             try:
                 writer.add(entry, reader)
+                _entry_written()
             except OSError as error:
                 if error.errno not in _ITS_FAULT:
                     raise

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 
-from kernel import mounts, namespaces, sockets
+from kernel import mounts, namespaces, sockets, trace
 from kernel.errors import PyctrError
 from overlay.errors import OverlayError
 from overlay.union import Union, mount_at, mount_detached
@@ -19,6 +19,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
     from collections.abc import Callable
+
+_mounted = trace.point("overlay.view.mounted")
+_changed = trace.point("overlay.view.changed")
 
 _SAID_MAX = 4096  # bytes that a child may say
 
@@ -81,7 +84,9 @@ def _in_child(union: Union, scratch: str, action: Callable[[int, socket], None])
             namespaces.unshare(namespaces.CLONE_NEWNS)
             mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
             mount_at(union, scratch)
+            _mounted()
             action(os.open(scratch, os.O_RDONLY | os.O_DIRECTORY), theirs)
+            _changed()
         except OSError as error:
             theirs.sendall(str(error).encode(errors="surrogateescape"))
         finally:

@@ -15,7 +15,7 @@ import errno
 import os
 import time
 
-from kernel import signals
+from kernel import signals, trace
 from kernel.record import Record
 from runtime.errors import RuntimeFailure
 
@@ -45,6 +45,9 @@ if TYPE_CHECKING:
         def kill(self) -> None: ...
         def remove(self) -> None: ...
 
+
+_made = trace.point("runtime.cgroups.made")
+_removed = trace.point("runtime.cgroups.removed")
 
 _REMOVE_PATIENCE = 5.0  # seconds that a killed process may take to leave its cgroup
 
@@ -184,6 +187,7 @@ def make(folder: str) -> None:
     """Makes a cgroup and its parents; one that is there already is fine."""
     try:
         os.mkdir(folder)
+        _made()
     except FileExistsError:
         return
     except FileNotFoundError:
@@ -291,6 +295,7 @@ def remove_below(folder: str) -> None:
     while True:
         try:
             os.rmdir(folder)
+            _removed()
             return
         except FileNotFoundError:
             return

@@ -58,6 +58,16 @@ def populate(folder: str, root_fd: int, destination: str, busy: Callable[[], str
     return ""
 
 
+def unstage(folder: str) -> None:
+    """Removes what a population left that was killed; not while there is another one."""
+    if os.path.exists(f"{folder}/{STAGING}"):
+        try:
+            with Lock(f"{folder}/lock", blocking=False):
+                tree.remove_tree(f"{folder}/{STAGING}")
+        except (FileNotFoundError, BlockingIOError):
+            return
+
+
 def _source(root_fd: int, destination: str) -> int:
     """The image's folder, resolved as a process of the container would; -1 if there is none."""
     try:

@@ -13,7 +13,9 @@ the removal. A folder without a row is never swept: it is adopted again, unless 
 that its removal was under way. A volume is made under another name and renamed when complete.
 
 Retirement: an anonymous volume whose last container is removed goes to the trash for a day
-(configurable; 0 for none). Explicit removal frees at once.
+(configurable; 0 for none). Explicit removal frees at once. What begins a removal marks the row
+first, in the transaction in which the container's row goes: whoever is killed then has left a
+mark that the next list finishes (:meth:`Store.mend`), unless a container has taken the volume.
 """
 
 from __future__ import annotations
@@ -39,8 +41,10 @@ CREATE TABLE IF NOT EXISTS volumes (
     name      TEXT PRIMARY KEY,
     anonymous INTEGER NOT NULL,
     created   TEXT NOT NULL,    -- RFC 3339
-    labels    TEXT NOT NULL     -- JSON object
+    labels    TEXT NOT NULL,    -- JSON object
+    leaving   TEXT NOT NULL DEFAULT ''  -- trash or delete: its removal has begun
 ) STRICT;
+CREATE INDEX IF NOT EXISTS volumes_leaving ON volumes (leaving) WHERE leaving <> '';
 CREATE TABLE IF NOT EXISTS mounts (
     container_id TEXT NOT NULL REFERENCES containers (id) ON DELETE CASCADE,
     position     INTEGER NOT NULL,
@@ -59,8 +63,14 @@ _made = trace.point("volumes.store.made")
 _there = trace.point("volumes.store.there")
 _found = trace.point("volumes.store.found")
 _marked = trace.point("volumes.store.marked")
+_written = trace.point("volumes.store.written")
 _row_removed = trace.point("volumes.store.row_removed")
 _moved = trace.point("volumes.store.moved")
+_staged = trace.point("volumes.store.staged")
+_recorded = trace.point("volumes.store.recorded")
+_unmarked = trace.point("volumes.store.unmarked")
+_restored = trace.point("volumes.store.restored")
+_thrown = trace.point("volumes.store.thrown")
 
 _TRASH = ".trash"
 _GONE = ".gone-"  # in the trash: what is being deleted, and the pid of who does
@@ -140,6 +150,7 @@ class Store:
         os.chmod(f"{staging}/_data", 0o755)
         with open(f"{staging}/volume.json", "wb") as file:
             file.write(_encode(volume))
+        _staged()
         try:
             paths.renameat2(
                 paths.AT_FDCWD, staging, paths.AT_FDCWD, self.folder(volume.name),
@@ -177,9 +188,10 @@ class Store:
         return Lock(f"{self.folder(name)}/lock", shared=True)
 
     def insert(self, volumes: Iterable[Volume]) -> None:
-        """Rows for volumes that have none; within the caller's transaction."""
+        """Rows for volumes that have none; within the caller's transaction. They stay."""
         self._db.executemany(
-            "INSERT OR IGNORE INTO volumes VALUES (?, ?, ?, ?)",
+            "INSERT INTO volumes (name, anonymous, created, labels) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET leaving = '' WHERE leaving <> ''",
             [(v.name, int(v.anonymous), v.created, _labels(v.labels)) for v in volumes],
         )
 
@@ -188,6 +200,7 @@ class Store:
         volume, lock, _ = self.claim(name, anonymous=anonymous, labels=labels)
         with lock:
             self.insert([volume])
+            _recorded()
         return volume
 
     # -- mounts of containers --------------------------------------------------------------
@@ -234,10 +247,35 @@ class Store:
         query = "SELECT 1 FROM mounts WHERE volume = ? LIMIT 1"
         return self._db.execute(query, (name,)).fetchone() is not None
 
-    def unused_of(self, names: Iterable[str]) -> list[Volume]:
-        """Those anonymous volumes among ``names`` that no container has."""
+    def dismiss(self, names: Iterable[str], *, free: bool) -> list[str]:
+        """Marks those anonymous volumes among ``names`` that no container has; returns them.
+
+        Within the caller's transaction, after which :meth:`retire` or with ``free`` :meth:`free`
+        takes them away.
+        """
         found = (self.known(name) for name in names)
-        return [v for v in found if v is not None and v.anonymous and not self.is_used(v.name)]
+        going = [v.name for v in found if v is not None and v.anonymous]
+        how = "delete" if free else self._retirement
+        return [name for name in going if self._mark(name, how)]
+
+    def _mark(self, name: str, how: str) -> bool:
+        """Notes in the row of a volume that its removal has begun; False if a container has it."""
+        query = "UPDATE volumes SET leaving = ? WHERE name = ? AND name NOT IN (SELECT volume FROM"
+        query += " mounts WHERE volume = ?)"
+        return self._db.execute(query, (how, name, name)).rowcount > 0
+
+    def _is_marked(self, name: str) -> bool:
+        query = "SELECT 1 FROM volumes WHERE name = ? AND leaving <> ''"
+        return self._db.execute(query, (name,)).fetchone() is not None
+
+    def mend(self) -> None:
+        """Finishes removals whose command was killed; not where somebody is at work."""
+        query = "SELECT name, leaving FROM volumes WHERE leaving <> ''"
+        for name, how in self._db.execute(query).fetchall():
+            try:
+                self._leave(name, how, wait=False)
+            except (VolumeNotFound, BlockingIOError):
+                continue
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -261,7 +299,8 @@ class Store:
         return volume
 
     def listing(self) -> list[Volume]:
-        """All volumes by name, adopting folders that the database does not know."""
+        """All volumes by name, after what a crash has left is finished and adopted."""
+        self.mend()
         self.adopt_all()
         query = "SELECT name, anonymous, created, labels FROM volumes ORDER BY name"
         return [_volume(row) for row in self._db.execute(query)]
@@ -301,10 +340,13 @@ class Store:
                 with open(f"{folder}/leaving") as file:
                     how = file.read()
             except FileNotFoundError:
-                adopt = adopt and os.path.isdir(f"{folder}/_data")
-                if adopt:
-                    self.insert([self._read(folder, name)])
-                return adopt
+                if not adopt or not os.path.isdir(f"{folder}/_data"):
+                    return False
+                found = self._read(folder, name)
+                if not (found.anonymous and not os.listdir(f"{folder}/_data")):
+                    self.insert([found])
+                    return True
+                how = "delete"  # made for a container that was never recorded: nothing is in it
             self._finish(name, "delete" if how == "delete" else "trash")
             return False
 
@@ -337,8 +379,11 @@ class Store:
 
     def retire(self, names: Iterable[str]) -> list[str]:
         """Sends volumes that no container has to the trash; returns those that went."""
-        how = "trash" if self._trash_age > 0 else "delete"
-        return [name for name in names if self._went(name, how)]
+        return [name for name in names if self._went(name, self._retirement)]
+
+    @property
+    def _retirement(self) -> str:
+        return "trash" if self._trash_age > 0 else "delete"
 
     def free(self, names: Iterable[str]) -> list[str]:
         """Removes volumes that no container has, at once; returns those that went."""
@@ -355,15 +400,16 @@ class Store:
         except VolumeNotFound:
             return False
 
-    def _leave(self, name: str, how: str, *, stray: bool = False) -> bool:
+    def _leave(self, name: str, how: str, *, stray: bool = False, wait: bool = True) -> bool:
         """Mark, row, files: in this order a crash is either nothing or is finished later.
 
         False if a container has it, or with ``stray`` if it is on record with a name that a
-        person gave. VolumeNotFound if another command has removed it.
+        person gave. VolumeNotFound if another command has removed it; BlockingIOError if somebody
+        is at work on it and not ``wait``.
         """
         folder = self.folder(name)
         try:
-            lock = Lock(f"{folder}/lock").take()
+            lock = Lock(f"{folder}/lock", blocking=wait).take()
         except FileNotFoundError:  # what may be left is a row
             if self._delete_row(name) == 0:
                 raise VolumeNotFound(f"no such volume: {name}", "it was removed just now") from None
@@ -375,9 +421,13 @@ class Store:
             known = self.known(name)
             if stray and known is not None and not known.anonymous:
                 return False
+            # Who takes a volume up takes the mark away, and needs our lock for that.
+            if known is not None and not self._is_marked(name) and not self._mark(name, how):
+                return False
+            _marked()
             with open(f"{folder}/leaving", "w") as file:
                 file.write(how)
-            _marked()
+            _written()
             if self._delete_row(name) < 0:  # a container took it just now
                 os.unlink(f"{folder}/leaving")
                 return False
@@ -441,6 +491,7 @@ class Store:
                 os.unlink(f"{kept}/leaving")
             except FileNotFoundError:
                 pass
+            _unmarked()
             paths.renameat2(
                 paths.AT_FDCWD, kept, paths.AT_FDCWD, self.folder(name), paths.RENAME_NOREPLACE
             )
@@ -454,6 +505,7 @@ class Store:
             raise VolumeError(
                 f"cannot restore volume {name}", "another volume has that name now", exit_code=1
             ) from None
+        _restored()
         self._adopt(name)
         self._tell("create", name, {"driver": "local", "trash": "true"})
         return self.get(name)
@@ -473,6 +525,7 @@ class Store:
                     continue
                 going = f"{folder}/{_GONE}{name}-{os.getpid()}"
                 os.rename(f"{folder}/{name}", going)  # a restore wins completely or not at all
+                _thrown()
             except FileNotFoundError:
                 continue
             if older_than is not None:

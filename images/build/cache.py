@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _recorded = trace.point("images.build.cache.recorded")
 _row_removed = trace.point("images.build.cache.row_removed")
+_mount_recorded = trace.point("images.build.cache.mount_recorded")
+_mount_removed = trace.point("images.build.cache.mount_removed")
 
 REGULAR, MOUNT = "regular", "exec.cachemount"
 _VERSION = 1  # of the keys: what they are made of
@@ -105,15 +107,16 @@ class Cache:
             " ON CONFLICT DO UPDATE SET used = excluded.used, uses = uses + 1",
             row,
         )
+        _mount_recorded()
         os.makedirs(self.folder, mode=0o711, exist_ok=True)
-        self._sweep()
+        self.sweep()
         return f"{self.folder}/{key}"
 
     def staging(self, key: str) -> str:
         """Where a cache mount's folder is made, until it is renamed."""
         return f"{self.folder}/.new-{key}-{os.getpid()}"
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """Removes what was being filled by whoever is dead."""
         for name in os.listdir(self.folder) if os.path.isdir(self.folder) else ():
             if name.startswith(".new-") and not process.is_anybody(name.rpartition("-")[2]):
@@ -148,7 +151,7 @@ class Cache:
 
         Folders that a build is using stay.
         """
-        self._sweep()
+        self.sweep()
         gone: list[Entry] = []
         for one in going:
             if one.kind == MOUNT and not self._remove_mount(one.key):
@@ -165,6 +168,7 @@ class Cache:
         try:
             with self.lock(key, shared=False, blocking=False):
                 tree.remove_tree(f"{self.folder}/{key}")
+                _mount_removed()
                 os.unlink(f"{self.folder}/{key}.lock")
         except BlockingIOError:
             return False

@@ -12,7 +12,7 @@ import os
 
 from images.build import state
 from images.build.errors import BuildError, StepFailed
-from kernel import process, quickjson, signals, sockets
+from kernel import process, quickjson, signals, sockets, trace
 from kernel.errors import PyctrError
 
 TYPE_CHECKING = False
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from images.build.site import Site
     from images.build.stage import Stage
+
+_begun = trace.point("images.build.workers.begun")
+_told = trace.point("images.build.workers.told")
 
 
 def build(here: Site, stages: list[Stage]) -> None:
@@ -150,6 +153,7 @@ def _work(here: Site, stage: Stage, said: socket, parent: int) -> None:
         process.set_pdeathsig(signals.SIGTERM)
         if os.getppid() != parent:
             return
+        _begun()
         here.told = lambda event: said.sendall(quickjson.dumps(event).encode() + b"\n")
         try:
             stage.advance(perform=True)
@@ -161,6 +165,7 @@ def _work(here: Site, stage: Stage, said: socket, parent: int) -> None:
         except OSError as error:
             line = {"what": "a stage cannot be built", "why": str(error)}
         said.sendall(quickjson.dumps(line).encode() + b"\n")
+        _told()
         said.recv(1)
     except BaseException:  # the parent sees that nothing was said
         return

@@ -760,7 +760,10 @@ def test_a_store_from_before_there_were_builds_is_upgraded(build: Builder) -> No
 
     build.pyctr("create", "--name", "c", "base")
     db = sqlite3.connect(f"{build.pyctr.root}/state.db")
-    db.executescript("DROP TABLE build_cache; PRAGMA user_version = 3;")
+    db.executescript(
+        "DROP TABLE build_cache; DROP INDEX volumes_leaving;"
+        " ALTER TABLE volumes DROP COLUMN leaving; PRAGMA user_version = 3;"
+    )
     db.close()
     assert build.run(build.image("FROM base\nRUN echo x > /x\n"), "cat", "/x") == "x"
     assert build.pyctr.out("ps", "-a", "--format", "{{.Names}}") == "c"

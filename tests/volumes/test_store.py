@@ -96,6 +96,8 @@ def test_without_the_database_every_volume_is_known_again(home_dir: str) -> None
     first = opened(home_dir)
     made = [first.create("named", {"x": "y"}, anonymous=False)]
     made.append(first.create(new_name(), {}, anonymous=True))
+    with open(f"{first.data(made[1].name)}/file", "w") as file:
+        file.write("kept")
     first._db.close()
     for name in os.listdir(home_dir):
         if name.startswith("state.db"):
@@ -105,32 +107,45 @@ def test_without_the_database_every_volume_is_known_again(home_dir: str) -> None
     assert again.get("named") == made[0]
 
 
-@pytest.mark.parametrize("moment", ["marked", "row_removed", "moved"])
+def test_an_empty_volume_that_was_made_for_a_container_that_never_was_goes(store: Store) -> None:
+    name = new_name()
+    assert killed(lambda: store.ensure(name, anonymous=True), "volumes.store.there")
+    assert store.listing() == []
+    assert not os.path.exists(store.folder(name))
+
+
+@pytest.mark.parametrize("moment", ["marked", "written", "row_removed", "moved"])
 @pytest.mark.parametrize("how", ["retire", "free"])
-def test_a_crash_during_removal_is_nothing_or_is_finished(
+def test_a_removal_that_is_killed_is_finished_by_the_next_list(
     store: Store, moment: str, how: str
 ) -> None:
     store.create("data", {}, anonymous=True)
     with open(f"{store.data('data')}/file", "w") as file:
         file.write("x")
-
-    def remove() -> None:
-        getattr(opened(os.path.dirname(store.root)), how)(["data"])
-
-    assert killed(remove, f"volumes.store.{moment}")
-    left = [volume.name for volume in store.listing()]
-    if moment == "marked":
-        assert left == ["data"] and os.path.exists(f"{store.data('data')}/file")
-        store.ensure("data")
-        assert not os.path.exists(f"{store.folder('data')}/leaving")
+    assert killed(lambda: remove(store, how), f"volumes.store.{moment}")
+    assert store.listing() == []
+    assert not os.path.exists(store.folder("data"))
+    if how == "retire":
+        store.restore("data")
+        assert os.path.exists(f"{store.data('data')}/file")
     else:
-        assert left == []
-        assert not os.path.exists(store.folder("data"))
-        if how == "retire":
-            store.restore("data")
-            assert os.path.exists(f"{store.data('data')}/file")
-        else:
-            assert os.listdir(f"{store.root}/.trash") == []
+        assert os.listdir(f"{store.root}/.trash") == []
+
+
+def remove(store: Store, how: str) -> None:
+    """As another command does it: with a connection of its own."""
+    getattr(opened(os.path.dirname(store.root)), how)(["data"])
+
+
+@pytest.mark.parametrize("moment", ["marked", "written"])
+def test_whoever_takes_a_volume_up_whose_removal_was_killed_keeps_it(
+    store: Store, moment: str
+) -> None:
+    store.create("data", {}, anonymous=True)
+    assert killed(lambda: remove(store, "free"), f"volumes.store.{moment}")
+    store.create("data", {}, anonymous=False)
+    assert [one.name for one in store.listing()] == ["data"]
+    assert not os.path.exists(f"{store.folder('data')}/leaving")
 
 
 def image(root: str, **files: str) -> int:
