@@ -1,6 +1,6 @@
 # The habits of this house. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test torture lint format docs bench soak clean
+.PHONY: help demo test torture points lint format docs bench soak clean
 BIN := .venv/bin
 
 help: ## Show this list
@@ -14,9 +14,13 @@ test: ## Set up what is missing and run all tests (as root: they build real cont
 	@scripts/setup dev
 	@$(BIN)/python -m pytest -n 2 $(TESTS)
 
-torture: ## Random commands and kills against a model for MINUTES=20, until something is wrong
+torture: ## Kill each command at each passage of each trace point (an hour), then random commands and kills for MINUTES=20
 	@scripts/setup dev
-	@PYCTR_MODEL_SECONDS=$$(($(or $(MINUTES),20) * 60)) $(BIN)/python -m pytest -q tests/reliability/test_model.py
+	@PYCTR_TORTURE=1 PYCTR_MODEL_SECONDS=$$(($(or $(MINUTES),20) * 60)) $(BIN)/python -m pytest -n 2 tests/reliability
+
+points: ## Write down anew which commands pass which trace points
+	@scripts/setup dev
+	@PYCTR_RECORD=1 $(BIN)/python -m pytest tests/reliability/test_every_point.py -k "not stands"
 
 lint: ## Check style, types and the floors of the house
 	@scripts/setup dev

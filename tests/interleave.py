@@ -89,7 +89,7 @@ class Held(Command):
 
     def _find(self) -> bool:
         ended = self.process.poll() is not None
-        own = [pid for pid, words in _environments() if all(m in words for m in self._marks)]
+        own = [pid for pid, words in environments() if all(m in words for m in self._marks)]
         assert own or not ended, f"it never came there: {self.done(None)}"
         self._pid = next((pid for pid in own if _state(pid) == "T"), 0)
         return self._pid > 0
@@ -132,10 +132,10 @@ def processes(pyctr: Pyctr) -> list[int]:
     """Whatever runs with this root folder: commands, monitors, what they forked."""
     mark = f"PYCTR_ROOT={pyctr.root}".encode()
     own = os.getpid()
-    return [pid for pid, variables in _environments() if mark in variables and pid != own]
+    return [pid for pid, variables in environments() if mark in variables and pid != own]
 
 
-def _environments() -> Iterator[tuple[int, list[bytes]]]:
+def environments() -> Iterator[tuple[int, list[bytes]]]:
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{name}/environ", "rb") as file:
