@@ -187,6 +187,7 @@ class NetworkedWalk(Walk):
     def clean(self, *, sure: bool = True) -> None:
         super().clean(sure=sure)
         self.host.leave()
+        self.pyctr("ps", "-aq")  # an agent that leaves still does what it was asked for before
         if not self.house.rows("SELECT 1 FROM endpoints WHERE mac IS NOT NULL"):
             eventually(lambda: not self.host.links())
             assert "table inet pyctr" not in self.host.sh("nft list ruleset")
