@@ -487,14 +487,17 @@ class Store:
         try:
             if not is_name(name) or not os.path.isdir(kept):
                 raise FileNotFoundError
-            try:
-                os.unlink(f"{kept}/leaving")
-            except FileNotFoundError:
-                pass
-            _unmarked()
-            paths.renameat2(
-                paths.AT_FDCWD, kept, paths.AT_FDCWD, self.folder(name), paths.RENAME_NOREPLACE
-            )
+            with Lock(f"{kept}/lock"):  # it moves along: nobody takes an empty one for a leftover
+                try:
+                    os.unlink(f"{kept}/leaving")
+                except FileNotFoundError:
+                    pass
+                _unmarked()
+                paths.renameat2(
+                    paths.AT_FDCWD, kept, paths.AT_FDCWD, self.folder(name), paths.RENAME_NOREPLACE
+                )
+                _restored()
+                self.insert([self._read(self.folder(name), name)])
         except FileNotFoundError:  # also if another command was faster
             raise VolumeNotFound(
                 f"no such volume in the trash: {name}",
@@ -505,8 +508,6 @@ class Store:
             raise VolumeError(
                 f"cannot restore volume {name}", "another volume has that name now", exit_code=1
             ) from None
-        _restored()
-        self._adopt(name)
         self._tell("create", name, {"driver": "local", "trash": "true"})
         return self.get(name)
 

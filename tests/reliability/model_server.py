@@ -17,6 +17,7 @@ import io
 import json
 import os
 import pkgutil
+import signal
 import subprocess
 import sys
 import time
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 120.0  # seconds that anything may take on a machine that is busy with other things
 _ROOMS = ("kernel", "overlay", "volumes", "runtime", "images", "engine", "cli")
+_EXITING = 0x4  # PF_EXITING, of the flags of a process
+_KILLED = 1 << (signal.SIGKILL - 1)
 _LATE = ("build", "check", "completion", "pull", "push", "registry", "transfer", "trust", "web")
 
 
@@ -199,7 +202,7 @@ def _is_settled() -> bool:
         pass
     for monitor in children(os.getpid()):
         programs = children(monitor)
-        if len(programs) != 1 or name(programs[0]) != "sleep" or children(programs[0]):
+        if len(programs) != 1 or not is_asleep(programs[0]) or children(programs[0]):
             return False
     return not _is_locked(f"{os.environ['PYCTR_ROOT']}/containers")
 
@@ -226,6 +229,20 @@ def children(pid: int) -> list[int]:
 def name(pid: int) -> str:
     """What the process calls itself, "" if it is gone."""
     return _read(f"/proc/{pid}/comm").rstrip("\n")
+
+
+def is_asleep(pid: int) -> bool:
+    """Whether it is the program `sleep`, and nothing has ended it, or is about to.
+
+    Who has been killed has SIGKILL pending, then the flag PF_EXITING, and then is a zombie
+    (proc_pid_status(5), proc_pid_stat(5)).
+    """
+    words = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    status = dict(line.split(":\t") for line in _read(f"/proc/{pid}/status").splitlines())
+    if name(pid) != "sleep" or not words or not status:
+        return False
+    pending = int(status["SigPnd"], 16) | int(status["ShdPnd"], 16)
+    return words[0] not in "ZX" and not int(words[6]) & _EXITING and not pending & _KILLED
 
 
 def _read(path: str) -> str:

@@ -84,6 +84,13 @@ def test_a_retired_volume_can_be_restored_with_its_content_and_labels(store: Sto
         store.restore(volume.name)
 
 
+def test_an_empty_anonymous_volume_is_restored_too(store: Store) -> None:
+    store.create("data", {}, anonymous=True)
+    store.retire(["data"])
+    assert store.restore("data").anonymous
+    assert [one.name for one in store.listing()] == ["data"]
+
+
 def test_a_volume_is_not_restored_over_another(store: Store) -> None:
     store.create("data", {}, anonymous=False)
     store.retire(["data"])
