@@ -54,7 +54,9 @@ COMMANDS: tuple[Command, ...] = (
         _check,
         (options.value("-f --format", "TEMPLATE", "A Go template, or json"),),
         details="Everything is really tried, in processes and folders that go at once. The exit"
-        " code is 1 if\nsomething is missing without which no container starts.",
+        " code is 1 if\nsomething is missing without which no container starts. Whether what pyctr"
+        " keeps is sound is\nanother question: pyctr system check.",
         examples=("pyctr check", "pyctr check --format '{{.Fit}}'"),
+        verb="check-host",
     ),
 )

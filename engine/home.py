@@ -169,8 +169,23 @@ def as_failure(error: BaseException) -> EngineError | None:
 
 
 def _unusable(what: str, error: BaseException, path: str) -> EngineError:
-    hint = "run pyctr as root; if the file is damaged, move it away: volumes are adopted again"
-    return EngineError(what, str(error), hint, path)
+    """The error with what can be done about it, by SQLite's result code (sqlite.org/rescode.html).
+
+    An extended code has the primary one in its lowest byte.
+    """
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return EngineError(what, str(error), _HINTS.get(code, "run pyctr as root"), path)
+
+
+_HINTS = {
+    5: "another process has kept it locked for half a minute: end that, and try again",  # BUSY
+    8: "the root folder cannot be written to: mount it anew, or choose another --root",  # READONLY
+    10: "the disk cannot be read or written: see dmesg, and whether it is full",  # IOERR
+    11: "pyctr system check --repair saves what is left of it",  # CORRUPT
+    13: "make room: pyctr system df shows what takes it",  # FULL
+    14: "run pyctr as root; otherwise the disk is full, or out of inodes",  # CANTOPEN
+    26: "pyctr system check --repair saves what is left of it",  # NOTADB
+}
 
 
 _F_OFD_SETLK = 37  # fcntl(2), linux/fcntl.h
@@ -225,8 +240,4 @@ def _connect(root: str) -> sqlite3.Connection:
             "use that pyctr, or another --root",
             path,
         )
-    if found == 0:
-        from volumes.store import Store
-
-        Store(root, db).adopt_all()
     return db

@@ -25,18 +25,18 @@ def mend(home: Home) -> None:
     those that nobody needs any more go.
     """
     take_back(home)
-    if (home.networks.live() and not has_table(home)) or _left_bridges(home):
+    if (home.networks.live() and not has_table(home)) or left_bridges(home):
         from engine import network
 
         network.ask_for(home, "refresh").answer()
     tidy(home)
 
 
-def _left_bridges(home: Home) -> bool:
-    """Whether a bridge is there whose network is gone: the command that removed it was killed."""
+def left_bridges(home: Home) -> set[str]:
+    """Bridges that are there though their networks are gone: who removed those was killed."""
     prefix = home.networks.bridges
     found = {name for name in host.interfaces() if name.startswith(prefix)}
-    return bool(found) and not found <= {one.bridge for one in home.networks.listing()}
+    return found and found - {one.bridge for one in home.networks.listing()}
 
 
 def tidy(home: Home) -> None:

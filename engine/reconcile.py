@@ -131,8 +131,8 @@ def mend_all(home: Home) -> None:
 
 def sweep(home: Home) -> None:
     """Removes folders and control groups that no row names, if nobody is at work in them."""
-    skeletons = _strangers(home, "skeletons", "images")
-    folders = _strangers(home, "containers", "containers")
+    skeletons = strangers(home, "skeletons", "images")
+    folders = strangers(home, "containers", "containers")
     running = _run_folders(home)
     if skeletons or folders or running:
         from engine import mending
@@ -148,7 +148,7 @@ def _names(folder: str) -> list[str]:
     return os.listdir(folder) if os.path.isdir(folder) else []
 
 
-def _strangers(home: Home, folder: str, table: str) -> list[str]:
+def strangers(home: Home, folder: str, table: str) -> list[str]:
     """The names in a folder that are no ids of a table."""
     names = _names(f"{home.root}/{folder}")
     if not names:

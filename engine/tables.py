@@ -6,6 +6,8 @@ there has its version, :data:`engine.home.VERSION`.
 
 from __future__ import annotations
 
+import os
+
 from engine.home import VERSION
 from images import store as image_store
 from kernel import trace
@@ -48,6 +50,8 @@ CREATE INDEX IF NOT EXISTS containers_by_status ON containers (status);
 CREATE INDEX IF NOT EXISTS containers_by_image ON containers (image_id);
 """
 
+ALL = f"{image_store.SCHEMA} {CONTAINERS} {volume_store.SCHEMA} {network_store.SCHEMA} {leases.SCHEMA}"
+
 _UPGRADES = {  # version to what leads to the next one
     1: """
 ALTER TABLE containers ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0;
@@ -77,7 +81,7 @@ def prepare(db: sqlite3.Connection, root: str) -> int:
         while True:
             version = int(db.execute("PRAGMA user_version").fetchone()[0])
             if version == 0:
-                _make(db)
+                _make(db, root)
             elif version in _UPGRADES:
                 change = f"{_UPGRADES[version]} PRAGMA user_version = {version + 1};"
                 db.executescript(f"BEGIN IMMEDIATE; {change} COMMIT;")
@@ -85,11 +89,14 @@ def prepare(db: sqlite3.Connection, root: str) -> int:
                 return version
 
 
-def _make(db: sqlite3.Connection) -> None:
+def _make(db: sqlite3.Connection, root: str) -> None:
+    """For the first command of a root folder, or the first after its database was lost."""
     _begun()
     db.execute("PRAGMA journal_mode = WAL")
-    db.executescript(
-        f"BEGIN IMMEDIATE; {image_store.SCHEMA} {CONTAINERS} {volume_store.SCHEMA}"
-        f" {network_store.SCHEMA} {leases.SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;"
-    )
+    db.executescript(f"BEGIN IMMEDIATE; {ALL} COMMIT;")
+    if any(os.path.isdir(f"{root}/{name}") for name in ("containers", "layers", "volumes")):
+        from engine import lost
+
+        lost.recover(root, db)
+    db.execute(f"PRAGMA user_version = {VERSION}")
     _made()

@@ -28,7 +28,7 @@ from kernel.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from images.adding import Adding
     from images.build.cache import Cache
@@ -263,6 +263,15 @@ class Store:
         """Whether an image of that full id is recorded."""
         query = "SELECT 1 FROM images WHERE id = ?"
         return self._db.execute(query, (image_id,)).fetchone() is not None
+
+    def ids(self) -> list[str]:
+        """The ids of all images, the newest first."""
+        return [row[0] for row in self._db.execute("SELECT id FROM images ORDER BY created DESC")]
+
+    def images_with(self, diff_id: str) -> list[str]:
+        """The ids of the images that have a layer."""
+        query = "SELECT DISTINCT image_id FROM image_layers WHERE diff_id = ? ORDER BY 1"
+        return [row[0] for row in self._db.execute(query, (diff_id,))]
 
     def names(self, image_id: str) -> list[str]:
         """The full names of an image."""
@@ -519,18 +528,25 @@ class Store:
         """
         from kernel import tree
 
+        for kind, folder, name in list(self._leftovers(older_than)):
+            if name.startswith(".gone-"):
+                tree.remove_tree(f"{folder}/{name}")
+            else:
+                self._take_away(folder, name, kind)
+
+    def leftovers(self, older_than: float = _A_DAY) -> list[str]:
+        """The paths of what :meth:`sweep` would remove, unless somebody holds it."""
+        return [f"{folder}/{name}" for _, folder, name in self._leftovers(older_than)]
+
+    def _leftovers(self, older_than: float) -> Iterator[tuple[int, str, str]]:
         limit = time.time() - older_than
         for kind, folder in enumerate((self.unpacked.folder, self.blobs.folder)):
             names = os.listdir(folder) if os.path.isdir(folder) else []
             named = self._named()[kind]
             for name in names:
-                path = f"{folder}/{name}"
-                if name in named or (not name.startswith(".gone-") and _changed(path) > limit):
-                    continue
-                if name.startswith(".gone-"):
-                    tree.remove_tree(path)
-                else:
-                    self._take_away(folder, name, kind)
+                is_young = not name.startswith(".gone-") and _changed(f"{folder}/{name}") > limit
+                if name not in named and not is_young:
+                    yield kind, folder, name
 
 
 def _digest_key(reference: Reference) -> tuple[str, str]:

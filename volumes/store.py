@@ -289,7 +289,7 @@ class Store:
         """The volume of that name, adopted if only its folder is there; VolumeNotFound."""
         volume = self.known(name)
         if volume is None and is_name(name) and os.path.isdir(self.folder(name)):
-            self._adopt(name)
+            self.adopt(name)
             volume = self.known(name)
         if volume is None:
             hint = "pyctr volume ls shows all volumes"
@@ -302,6 +302,10 @@ class Store:
         """All volumes by name, after what a crash has left is finished and adopted."""
         self.mend()
         self.adopt_all()
+        return self.rows()
+
+    def rows(self) -> list[Volume]:
+        """What the database knows, by name, whatever is on disk."""
         query = "SELECT name, anonymous, created, labels FROM volumes ORDER BY name"
         return [_volume(row) for row in self._db.execute(query)]
 
@@ -314,9 +318,9 @@ class Store:
         _sweep(self.root, ".new-")
         _sweep(f"{self.root}/{_TRASH}", _GONE)
         strangers = [n for n in os.listdir(self.root) if is_name(n) and n not in known]
-        return [name for name in strangers if self._adopt(name, wait=False)]
+        return [name for name in strangers if self.adopt(name, wait=False)]
 
-    def _adopt(self, name: str, *, wait: bool = True) -> bool:
+    def adopt(self, name: str, *, wait: bool = True) -> bool:
         """Gives a folder that is no leftover a row; whether it did.
 
         Without ``wait`` not if somebody is at work on it: a list does not wait for one volume.
@@ -342,23 +346,52 @@ class Store:
             except FileNotFoundError:
                 if not adopt or not os.path.isdir(f"{folder}/_data"):
                     return False
-                found = self._read(folder, name)
-                if not (found.anonymous and not os.listdir(f"{folder}/_data")):
-                    self.insert([found])
+                if os.listdir(f"{folder}/_data") or not self._read(folder, name).anonymous:
+                    self._enroll(name)
                     return True
                 how = "delete"  # made for a container that was never recorded: nothing is in it
             self._finish(name, "delete" if how == "delete" else "trash")
             return False
 
+    def _enroll(self, name: str) -> None:
+        """A row for a folder that has none, under its lock."""
+        found = self._read(self.folder(name), name)
+        if self.described(name) is None:
+            self.describe(found)
+        self.insert([found])
+
     def _read(self, folder: str, name: str) -> Volume:
         """The facts beside ``_data``; a volume.json that cannot be read costs only the labels."""
-        try:
-            with open(f"{folder}/volume.json", "rb") as file:
-                said = quickjson.loads(file.read(1 << 20))
-            labels = {str(k): str(v) for k, v in said["labels"].items()}
-            return Volume(name, bool(said["anonymous"]), str(said["created"]), labels)
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
-            return Volume(name, False, _now(), {})
+        return _described(folder, name) or Volume(name, False, _now(), {})
+
+    # -- mending (volumes.check) -----------------------------------------------------------
+
+    def described(self, name: str) -> Volume | None:
+        """What volume.json says; None if it cannot be read."""
+        return _described(self.folder(name), name)
+
+    def describe(self, volume: Volume) -> None:
+        """Writes volume.json anew."""
+        from kernel import tree
+
+        tree.write_atomically(f"{self.folder(volume.name)}/volume.json", _encode(volume), 0o644)
+
+    def remake(self, volume: Volume) -> None:
+        """Gives a volume whose row is all that is left an empty folder.
+
+        What stands in the place of its ``_data`` and is no folder is set aside.
+        """
+        from kernel import paths
+
+        folder, data = self.folder(volume.name), self.data(volume.name)
+        os.makedirs(folder, mode=0o711, exist_ok=True)
+        with Lock(f"{folder}/lock"):
+            if os.path.lexists(data):
+                aside = f"{folder}/_data.strange"
+                paths.renameat2(paths.AT_FDCWD, data, paths.AT_FDCWD, aside, paths.RENAME_NOREPLACE)
+            os.mkdir(data, 0o755)
+            os.chmod(data, 0o755)
+            self.describe(volume)
 
     # -- removing --------------------------------------------------------------------------
 
@@ -497,7 +530,7 @@ class Store:
                     paths.AT_FDCWD, kept, paths.AT_FDCWD, self.folder(name), paths.RENAME_NOREPLACE
                 )
                 _restored()
-                self.insert([self._read(self.folder(name), name)])
+                self._enroll(name)
         except FileNotFoundError:  # also if another command was faster
             raise VolumeNotFound(
                 f"no such volume in the trash: {name}",
@@ -555,6 +588,16 @@ def _now() -> str:
 
 def _volume(row: tuple[Any, ...]) -> Volume:
     return Volume(row[0], bool(row[1]), row[2], quickjson.loads(row[3]))
+
+
+def _described(folder: str, name: str) -> Volume | None:
+    try:
+        with open(f"{folder}/volume.json", "rb") as file:
+            said = quickjson.loads(file.read(1 << 20))
+        labels = {str(k): str(v) for k, v in said["labels"].items()}
+        return Volume(name, bool(said["anonymous"]), str(said["created"]), labels)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
 
 
 def _labels(labels: dict[str, str]) -> str:

@@ -1,0 +1,88 @@
+"""What is wrong with volumes: folders against rows, and what a crash has left of either.
+
+The data of a volume is never removed here. A folder that stands where ``_data`` should be, but is
+none, is set aside beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from kernel import process, tree
+from kernel.finding import Finding, wrong_mode
+from volumes.requests import is_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from volumes.store import Store, Volume
+
+
+def check(store: Store) -> Iterator[Finding]:
+    """All findings about the volumes of a store."""
+    yield from wrong_mode("the folder of volumes", store.root, 0o711)
+    yield from wrong_mode("the trash of volumes", f"{store.root}/.trash", 0o700)
+    names = _names(store.root)
+    known = {volume.name for volume in store.rows()}
+    for name in sorted(filter(is_name, set(names) - known)):
+        yield from _stranger(store, name)
+    for volume in store.rows():
+        yield from _volume(store, volume)
+    yield from _leftovers(store.root, [name for name in names if name.startswith(".new-")])
+    trash = f"{store.root}/.trash"
+    yield from _leftovers(trash, [name for name in _names(trash) if name.startswith(".gone-")])
+
+
+def _names(folder: str) -> list[str]:
+    return os.listdir(folder) if os.path.isdir(folder) else []
+
+
+def _stranger(store: Store, name: str) -> Iterator[Finding]:
+    """A folder without a row."""
+    folder = store.folder(name)
+    if os.path.exists(f"{folder}/leaving"):
+        what, remedy = "its removal was interrupted", "finish the removal"
+    elif os.path.isdir(store.data(name)):
+        what, remedy = "the database does not know it", "adopt it"
+    else:
+        yield Finding(f"volume {name}", "it is no volume: it has no _data", folder,
+                      "look what it is and move it away")  # fmt: skip
+        return
+    yield Finding(f"volume {name}", what, folder, remedy, lambda: store.adopt(name))
+
+
+def _volume(store: Store, volume: Volume) -> Iterator[Finding]:
+    """A row, with the folder that it promises."""
+    about, folder, data = (
+        f"volume {volume.name}",
+        store.folder(volume.name),
+        store.data(volume.name),
+    )
+    yield from wrong_mode(about, folder, 0o711)
+    try:
+        is_folder = stat.S_ISDIR(os.stat(data, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        yield Finding(about, "its data is gone", data, "make it anew, empty",
+                      lambda: store.remake(volume))  # fmt: skip
+        return
+    if not is_folder:
+        yield Finding(about, "its _data is no folder", data,
+                      "set that aside as _data.strange, and make an empty folder",
+                      lambda: store.remake(volume))  # fmt: skip
+        return
+    if store.described(volume.name) != volume:
+        yield Finding(about, "volume.json does not say what the database knows",
+                      f"{folder}/volume.json", "write it again",
+                      lambda: store.describe(volume))  # fmt: skip
+
+
+def _leftovers(folder: str, names: list[str]) -> Iterator[Finding]:
+    """What was being made or removed by a process that is gone."""
+    for name in names:
+        if process.is_anybody(name.rpartition("-")[2]):
+            continue
+        path = f"{folder}/{name}"
+        yield Finding("volumes", "a command that was killed left this", path, "remove it",
+                      lambda path=path: tree.remove_tree(path))  # type: ignore[misc]  # fmt: skip
