@@ -50,7 +50,9 @@ CREATE INDEX IF NOT EXISTS containers_by_status ON containers (status);
 CREATE INDEX IF NOT EXISTS containers_by_image ON containers (image_id);
 """
 
-ALL = f"{image_store.SCHEMA} {CONTAINERS} {volume_store.SCHEMA} {network_store.SCHEMA} {leases.SCHEMA}"
+ALL = " ".join(
+    (image_store.SCHEMA, CONTAINERS, volume_store.SCHEMA, network_store.SCHEMA, leases.SCHEMA)
+)
 
 _UPGRADES = {  # version to what leads to the next one
     1: """

@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from images.adding import Layer
+    from images.config import Layer
     from images.store import Store
     from kernel.locks import Held
 

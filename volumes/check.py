@@ -7,11 +7,11 @@ none, is set aside beside it.
 from __future__ import annotations
 
 import os
-import stat
 
 from kernel import process, tree
 from kernel.finding import Finding, wrong_mode
 from volumes.requests import is_name
+from volumes.store import is_folder, leaving
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ def _names(folder: str) -> list[str]:
 def _stranger(store: Store, name: str) -> Iterator[Finding]:
     """A folder without a row."""
     folder = store.folder(name)
-    if os.path.exists(f"{folder}/leaving"):
+    if leaving(folder):
         what, remedy = "its removal was interrupted", "finish the removal"
-    elif os.path.isdir(store.data(name)):
+    elif is_folder(store.data(name)):
         what, remedy = "the database does not know it", "adopt it"
     else:
         yield Finding(f"volume {name}", "it is no volume: it has no _data", folder,
@@ -61,16 +61,12 @@ def _volume(store: Store, volume: Volume) -> Iterator[Finding]:
         store.data(volume.name),
     )
     yield from wrong_mode(about, folder, 0o711)
-    try:
-        is_folder = stat.S_ISDIR(os.stat(data, follow_symlinks=False).st_mode)
-    except FileNotFoundError:
-        yield Finding(about, "its data is gone", data, "make it anew, empty",
-                      lambda: store.remake(volume))  # fmt: skip
-        return
-    if not is_folder:
-        yield Finding(about, "its _data is no folder", data,
-                      "set that aside as _data.strange, and make an empty folder",
-                      lambda: store.remake(volume))  # fmt: skip
+    if not is_folder(data):
+        what, remedy = "its data is gone", "make it anew, empty"
+        if os.path.lexists(data):
+            what = "its _data is no folder"
+            remedy = "set that aside as _data.strange, and make an empty folder"
+        yield Finding(about, what, data, remedy, lambda: store.remake(volume))
         return
     if store.described(volume.name) != volume:
         yield Finding(about, "volume.json does not say what the database knows",

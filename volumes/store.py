@@ -3,13 +3,13 @@
     volumes/<name>/_data         what containers see
     volumes/<name>/volume.json   what the database knows, to know it again without the database
     volumes/<name>/lock          held (shared) by a start, (alone) by population and removal
-    volumes/<name>/leaving       the volume is being removed: "trash" or "delete"
+    volumes/<name>/leaving-trash  the volume is being removed; or leaving-delete
     volumes/.trash/<name>        retired volumes, in the same form
     volumes/.trash/.gone-...     a volume being deleted
     volumes/.new-...             a volume being made
 
 Whether a volume is in use is a query: a row of ``mounts`` names it, and its foreign key forbids
-the removal. A folder without a row is never swept: it is adopted again, unless ``leaving`` says
+the removal. A folder without a row is never swept: it is adopted again, unless ``leaving-...`` says
 that its removal was under way. A volume is made under another name and renamed when complete.
 
 Retirement: an anonymous volume whose last container is removed goes to the trash for a day
@@ -21,6 +21,7 @@ mark that the next list finishes (:meth:`Store.mend`), unless a container has ta
 from __future__ import annotations
 
 import os
+import stat
 import time
 
 from kernel import quickjson, trace
@@ -127,22 +128,37 @@ class Store:
 
     def _there(self, name: str, *, anonymous: bool, labels: Any) -> tuple[Volume, bool]:
         known = self.known(name)
-        if known is not None and os.path.isdir(self.data(name)):
+        if known is not None and is_folder(self.data(name)):
             return known, False
         check_name(name)
         folder = self.folder(name)
-        if os.path.exists(f"{folder}/leaving"):
+        if leaving(folder):
             self._settle(name)
+        if known is not None and self.known(name) is not None:  # it was not removed just now
+            raise self._lost(name)
         if os.path.isdir(folder):
+            if not is_folder(self.data(name)):
+                raise self._lost(name)
             return self._read(folder, name), False
-        volume = known or Volume(name, anonymous, _now(), dict(labels or {}))
+        volume = Volume(name, anonymous, _now(), dict(labels or {}))
         return volume, self._make(volume)
+
+    def _lost(self, name: str) -> VolumeError:
+        """Somebody has taken the data away by hand; an empty volume would hide that."""
+        data = self.data(name)
+        what = "its data is not a folder" if os.path.lexists(data) else "its data is gone"
+        return VolumeError(
+            f"cannot use volume {name}",
+            what,
+            "put it back there; or have an empty volume: pyctr system check --repair",
+            data,
+        )
 
     def _make(self, volume: Volume) -> bool:
         """Makes the folder, whole; False if another command made it first."""
         from kernel import paths, tree
 
-        os.makedirs(self.root, mode=0o711, exist_ok=True)
+        self._make_root()
         staging = f"{self.root}/.new-{volume.name}-{os.getpid()}"
         tree.remove_tree(staging)
         os.mkdir(staging, 0o711)
@@ -163,6 +179,12 @@ class Store:
         self._tell("create", volume.name, {"driver": "local"})
         return True
 
+    def _make_root(self) -> None:
+        """With the trash, for which a full disk has no room later."""
+        if not os.path.isdir(f"{self.root}/{_TRASH}"):
+            os.makedirs(self.root, mode=0o711, exist_ok=True)
+            os.makedirs(f"{self.root}/{_TRASH}", mode=0o700, exist_ok=True)
+
     def claim(
         self, name: str, *, anonymous: bool = False, labels: Any = None
     ) -> tuple[Volume, Lock, bool]:
@@ -177,10 +199,7 @@ class Store:
                 lock = self.lock(name).take()
             except FileNotFoundError:
                 continue  # it was removed in between: make it anew
-            try:  # a removal was interrupted before it began: the volume stays
-                os.unlink(f"{self.folder(name)}/leaving")
-            except FileNotFoundError:
-                pass
+            _unsign(self.folder(name))  # a removal was interrupted before it began
             return volume, lock, made
 
     def lock(self, name: str) -> Lock:
@@ -340,17 +359,15 @@ class Store:
         with lock:
             if self.known(name) is not None:
                 return False
-            try:
-                with open(f"{folder}/leaving") as file:
-                    how = file.read()
-            except FileNotFoundError:
-                if not adopt or not os.path.isdir(f"{folder}/_data"):
+            how = leaving(folder)
+            if not how:
+                if not adopt or not is_folder(f"{folder}/_data"):
                     return False
                 if os.listdir(f"{folder}/_data") or not self._read(folder, name).anonymous:
                     self._enroll(name)
                     return True
                 how = "delete"  # made for a container that was never recorded: nothing is in it
-            self._finish(name, "delete" if how == "delete" else "trash")
+            self._finish(name, how)
             return False
 
     def _enroll(self, name: str) -> None:
@@ -458,11 +475,10 @@ class Store:
             if known is not None and not self._is_marked(name) and not self._mark(name, how):
                 return False
             _marked()
-            with open(f"{folder}/leaving", "w") as file:
-                file.write(how)
+            _sign(folder, how)
             _written()
             if self._delete_row(name) < 0:  # a container took it just now
-                os.unlink(f"{folder}/leaving")
+                _unsign(folder)
                 return False
             _row_removed()
             self._finish(name, how)
@@ -484,8 +500,8 @@ class Store:
         """Moves a volume without a row away, then deletes it unless the trash keeps it."""
         from kernel import tree
 
+        self._make_root()
         trash = f"{self.root}/{_TRASH}"
-        os.makedirs(trash, mode=0o700, exist_ok=True)
         kept = f"{trash}/{name}"
         if how == "delete":
             kept = f"{trash}/{_GONE}{name}-{os.getpid()}"
@@ -521,10 +537,7 @@ class Store:
             if not is_name(name) or not os.path.isdir(kept):
                 raise FileNotFoundError
             with Lock(f"{kept}/lock"):  # it moves along: nobody takes an empty one for a leftover
-                try:
-                    os.unlink(f"{kept}/leaving")
-                except FileNotFoundError:
-                    pass
+                _unsign(kept)
                 _unmarked()
                 paths.renameat2(
                     paths.AT_FDCWD, kept, paths.AT_FDCWD, self.folder(name), paths.RENAME_NOREPLACE
@@ -575,6 +588,40 @@ def _sweep(folder: str, start: str) -> None:
     for name in os.listdir(folder) if os.path.isdir(folder) else []:
         if name.startswith(start) and not process.is_anybody(name.rpartition("-")[2]):
             tree.remove_tree(f"{folder}/{name}")
+
+
+def is_folder(path: str) -> bool:
+    """Whether it is a folder, and no link to one."""
+    try:
+        return stat.S_ISDIR(os.stat(path, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _sign(folder: str, how: str) -> None:
+    """Says how a volume is being removed; under its lock, whose file is there therefore.
+
+    A further name for that file takes neither a block nor an inode of a full disk.
+    """
+    _unsign(folder)
+    os.link(f"{folder}/lock", f"{folder}/leaving-{how}")
+
+
+def _unsign(folder: str) -> None:
+    """It stays after all."""
+    for how in _WAYS:
+        try:
+            os.unlink(f"{folder}/leaving-{how}")
+        except FileNotFoundError:
+            continue
+
+
+def leaving(folder: str) -> str:
+    """How a volume is being removed: trash, delete, or "" if it is not."""
+    return next((how for how in _WAYS if os.path.exists(f"{folder}/leaving-{how}")), "")
+
+
+_WAYS = ("trash", "delete")
 
 
 def new_name() -> str:
