@@ -18,6 +18,7 @@ VERSION = "0.1.0"
 _DETAILS = """\
 Containers from namespaces, cgroups and overlayfs, with volumes at their heart.
 """
+_EMFILE = 24  # errno(3)
 _NO_DAEMON = "pyctr has no daemon to connect to: it does its work itself"
 GLOBAL = options.Command(
     "",
@@ -87,14 +88,14 @@ def main(argv: list[str]) -> int:
     except PyctrError as error:
         tell(error)
         return error.exit_code
-    except PermissionError as error:
-        hint = "" if os.geteuid() == 0 else "pyctr needs root: try sudo"
-        tell(PyctrError("permission denied", str(error), hint))
-        return 125
     except BrokenPipeError:
         raise
-    except OSError as error:
-        tell(PyctrError("the system refused", str(error)))
+    except (OSError, MemoryError) as error:
+        if getattr(error, "errno", 0) == _EMFILE:  # what it had open makes room for the next line
+            os.closerange(3, 1 << 16)
+        from cli import refusals
+
+        tell(refusals.explained(error))
         return 125
     except Exception as error:
         from engine.home import as_failure

@@ -39,6 +39,7 @@ from engine.erase import erase
 from engine.errors import EngineError
 from engine.settings import Settings
 from kernel import process, trace
+from kernel.errors import PyctrError
 from kernel.record import Record
 from overlay import view
 from volumes import plan as volume_plan
@@ -145,11 +146,21 @@ def create(
             containers.update(home, identity, status="created", pid=0, start_time=0)
             _completed()
         except BaseException:
-            erase(home, made, volumes="free")
+            _undo(home, made)
             raise
     made = made.replace(status="created", pid=0, start_time=0)
     events.of_container(home, made, "create")
     return made
+
+
+def _undo(home: Home, made: Container) -> None:
+    """Removes what there is of a container. What went wrong is told, not what goes wrong here: the
+    disk may be full. The next command does it then.
+    """
+    try:
+        erase(home, made, volumes="free")
+    except (OSError, PyctrError, home.db.Error):
+        return
 
 
 def _image(

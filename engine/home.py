@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     import volumes.store
 
 VERSION = 7  # of the tables (engine.tables)
-_LONG_LOG = 400_000  # bytes, some hundred pages: who opens the database alone reads all of it
 
 
 class Home:
@@ -122,7 +121,7 @@ class Home:
         SQLite's state in memory would be shared by both sides of a fork, and its locks would not.
         """
         if self._db is not None:
-            _close_quickly(self._db, f"{self.root}/state.db")
+            close_quickly(self._db, f"{self.root}/state.db")
             self._db = None
 
     def fold_log(self) -> None:
@@ -131,13 +130,16 @@ class Home:
         That waits for the disk: for a process for which nobody waits any more. Whoever commits
         does the same without emptying it, later (wal_autocheckpoint).
         """
+        from engine import wal
+
         log = f"{self.root}/state.db-wal"
+        if not wal.is_long(log):
+            return
         try:
-            if os.stat(log).st_size < _LONG_LOG:
-                return
             self.db.execute("PRAGMA busy_timeout = 0")  # another process will, then
             self.db.execute("PRAGMA wal_checkpoint(PASSIVE)")  # writers go on meanwhile
             self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            wal.reserve(log)
         except (OSError, EngineError, sqlite.load().Error):  # no database, no room on the disk
             return
 
@@ -168,22 +170,38 @@ def as_failure(error: BaseException) -> EngineError | None:
     return _unusable("cannot use the database", error, "")
 
 
+def passes(error: Exception) -> bool:
+    """Whether an error of the database passes by itself: it is locked, or the disk is full."""
+    known = error.__cause__ if isinstance(error, EngineError) else error
+    return getattr(known, "sqlite_errorcode", 0) & 0xFF in (_BUSY, _FULL)
+
+
+_BUSY, _FULL = 5, 13  # sqlite.org/rescode.html
+
+
 def _unusable(what: str, error: BaseException, path: str) -> EngineError:
-    """The error with what can be done about it, by SQLite's result code (sqlite.org/rescode.html).
+    """The error with what can be done about it: an OSError, or one of SQLite's (result codes).
 
-    An extended code has the primary one in its lowest byte.
+    An extended result code has the primary one in its lowest byte.
     """
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return EngineError(what, str(error), _HINTS.get(code, "run pyctr as root"), path)
+    from kernel import hints
+
+    if isinstance(error, OSError):
+        why, hint = (error.strerror or str(error)).lower(), hints.of(error.errno)
+    else:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        why, hint = str(error), _HINTS.get(code, "").format(room=hints.ROOM)
+    return EngineError(what, why, hint or "run pyctr as root", path)
 
 
-_HINTS = {
+_HINTS = {  # sqlite.org/rescode.html
     5: "another process has kept it locked for half a minute: end that, and try again",  # BUSY
-    8: "the root folder cannot be written to: mount it anew, or choose another --root",  # READONLY
+    7: "too little memory for pyctr itself",  # NOMEM
+    8: "mount that file system read-write, or choose another --root",  # READONLY
     10: "the disk cannot be read or written: see dmesg, and whether it is full",  # IOERR
     11: "pyctr system check --repair saves what is left of it",  # CORRUPT
-    13: "make room: pyctr system df shows what takes it",  # FULL
-    14: "run pyctr as root; otherwise the disk is full, or out of inodes",  # CANTOPEN
+    13: "{room}",  # FULL
+    14: "run pyctr as root; otherwise the disk is full, or too many files are open",  # CANTOPEN
     26: "pyctr system check --repair saves what is left of it",  # NOTADB
 }
 
@@ -192,7 +210,7 @@ _F_OFD_SETLK = 37  # fcntl(2), linux/fcntl.h
 _SHARED_FIRST, _SHARED_SIZE = 0x40000002, 510  # sqlite: os.h
 
 
-def _close_quickly(db: sqlite3.Connection, path: str) -> None:
+def close_quickly(db: sqlite3.Connection, path: str) -> None:
     """Closes a connection without a checkpoint, which it skips while somebody else reads.
 
     We are that somebody: a lock of an open file description, unlike the classic ones, counts
@@ -232,7 +250,7 @@ def _connect(root: str) -> sqlite3.Connection:
         db.execute("PRAGMA wal_autocheckpoint = 200")  # whoever comes next reads what is in it
         db.execute("PRAGMA foreign_keys = ON")
     except (OSError, module.Error) as error:
-        raise _unusable("cannot open the database", error, path) from None
+        raise _unusable("cannot open the database", error, path) from error
     if version != VERSION:
         raise EngineError(
             "cannot use the database",

@@ -13,6 +13,7 @@ database.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from engine import containers
@@ -122,9 +123,23 @@ def reading(home: Home, container: Container) -> Reading:
     return Reading(home, container)
 
 
+class Deleting(Lock):
+    """Nobody reads the files any more."""
+
+    def take(self) -> Deleting:
+        try:
+            super().take()
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            # It was never read, and nobody can begin: there is no inode for the file of the lock.
+            self._fd = os.open(os.path.dirname(self.path), os.O_RDONLY | os.O_CLOEXEC)
+        return self
+
+
 def deleting(home: Home, container_id: str) -> Lock:
     """Waits for those who read the files; the caller is :func:`alone`."""
-    return Lock(f"{home.folder(container_id)}/reading")
+    return Deleting(f"{home.folder(container_id)}/reading")
 
 
 def _path(home: Home, container_id: str) -> str:

@@ -5,7 +5,7 @@ keeps the log, serves whoever attaches, notes exit code, out-of-memory kills and
 control group, and with --rm the container. Where the restart policy says so, it starts the
 container again, as often as needed: each time with a new plan, made from the row as it is then.
 If it is killed, the kernel kills the container (PR_SET_PDEATHSIG) and the next command mends the
-record.
+record. While the database is locked, or the disk is full, an end waits to be recorded.
 
 While it waits to start the container again, whoever wants it to give up writes so into the row
 (``stopped``) and connects to its socket; that wakes it, and it looks at the row again.
@@ -25,7 +25,8 @@ import time
 from engine import containers, events, health, locks, logs, network, restart, resting, wire
 from engine.attendant import Attendant, run
 from engine.erase import erase
-from engine.errors import ContainerNotFound
+from engine.errors import ContainerNotFound, EngineError
+from engine.home import passes
 from engine.hub import Client, Hub
 from kernel import process, signals, sockets, trace, tree
 from kernel.errors import PyctrError
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 _CGROUP = "/pyctr/monitors"
 _A_MOMENT = 0.1  # seconds in which many programs end: the database stays open for that
+_PAUSE = 1.0  # seconds between two attempts to write down an end
 
 _launched = trace.point("engine.monitor.launched")
 _recorded = trace.point("engine.monitor.recorded")
@@ -133,6 +135,7 @@ class Monitor:
         self.hub.on_resize = self.resized
         self.attendant = Attendant(self.hub, self.host_ends)
         self.code = 0  # of the last end
+        self.oom_killed = False  # whether the kernel ended it for want of memory
         self.pause = 0.0  # before the last start by the policy
         self.began = 0.0  # of the last start (time.monotonic)
         self.pid = 0  # of the program
@@ -158,6 +161,9 @@ class Monitor:
             begun = self._launch(plan, volumes, told if steps else None, restarts=0, stopped=0)
         except PyctrError as error:
             self._failed(first, error)
+            return
+        except OSError as error:
+            self._failed(first, _refused(self.container, error))
             return
         self._open()
         lock.release()
@@ -343,12 +349,25 @@ class Monitor:
         """Records that the program has ended; whether it is to be started again."""
         _ended()
         # In a shared pid namespace others may have outlived the first process, and still write.
-        cgroups.of(self.container.cgroup).kill()
+        cgroup = cgroups.of(self.container.cgroup)
+        cgroup.kill()
+        self.oom_killed = cgroup.oom_kills() > 0
         if self.watch is not None:
             self.watch.close()
         self.hub.finish_output()
         code = os.waitstatus_to_exitcode(status)
         self.code = 128 - code if code < 0 else code
+        while True:
+            try:
+                return self._record()
+            except Exception as error:
+                if not passes(error):
+                    raise
+            self.home.close()
+            time.sleep(_PAUSE)
+
+    def _record(self) -> bool:
+        """Writes the end down; whether the program is to be started again."""
         try:
             with locks.alone(self.home, self.container) as held:  # nobody pauses or starts it now
                 again = restart.is_due(held.container, self.code)
@@ -362,12 +381,11 @@ class Monitor:
 
     def _record_end(self, container: Container, again: bool) -> None:
         cgroup = cgroups.of(container.cgroup)
-        oom_killed = cgroup.oom_kills() > 0
         cgroup.kill()
         cgroup.remove()
         _cgroup_removed()
         columns = {
-            "exit_code": self.code, "oom_killed": int(oom_killed), "error": "",
+            "exit_code": self.code, "oom_killed": int(self.oom_killed), "error": "",
             "finished": time.time(), "health": health.at_end(container),
         }  # fmt: skip
         if again:
@@ -381,7 +399,7 @@ class Monitor:
         _exit_recorded()
         events.of_volumes(self.home, container, "unmount")
         network.tell_events(self.home, container, "disconnect")
-        if oom_killed:
+        if self.oom_killed:
             events.of_container(self.home, container, "oom")
         events.of_container(self.home, container, "die", exitCode=str(self.code))
         if not again:
@@ -472,3 +490,14 @@ class Monitor:
                 network_mending.tidy(self.home)
             except (PyctrError, OSError):  # the next command will
                 return
+
+
+def _refused(container: Container, error: OSError) -> EngineError:
+    """What the kernel refused before there was a plan to perform: descriptors, memory, room."""
+    from kernel import hints
+
+    why = (error.strerror or str(error)).lower()
+    path = error.filename if isinstance(error.filename, str) else ""
+    number = error.errno or 0
+    what = f"cannot start container {container.name}"
+    return EngineError(what, why, hints.of(number), path, number)

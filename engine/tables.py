@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from engine import wal
 from engine.home import VERSION
 from images import store as image_store
 from kernel import trace
@@ -101,4 +102,5 @@ def _make(db: sqlite3.Connection, root: str) -> None:
 
         lost.recover(root, db)
     db.execute(f"PRAGMA user_version = {VERSION}")
+    wal.reserve(f"{root}/state.db-wal")
     _made()

@@ -129,7 +129,11 @@ def _report(archive: int, folder: str, told: int) -> bytes:
     except PyctrError as error:
         line = {"what": error.what, "why": error.why, "hint": error.hint}
     except OSError as error:
-        line = {"what": "a layer cannot be unpacked", "why": str(error), "hint": ""}
+        from kernel import hints
+
+        why = (error.strerror or str(error)).lower()
+        why += f": {error.filename}" if error.filename else ""
+        line = {"what": "a layer cannot be unpacked", "why": why, "hint": hints.of(error.errno)}
     return json.dumps(line)[:4000].encode()
 
 

@@ -25,9 +25,13 @@ if TYPE_CHECKING:
     from runtime.plan import Plan
     from runtime.steps import Step
 
-_HINTS = {
+_HINTS = {  # nothing can be imported any more where these are needed
     1: "the host forbids it: pyctr needs real root privileges",  # EPERM
+    11: "too many processes: end some, or raise the limit (ulimit -u, pids.max)",  # EAGAIN
+    12: "raise the limit of memory of the control group that pyctr runs in",  # ENOMEM
+    24: "raise the limit of open files (ulimit -n)",  # EMFILE
     28: "the disk, or a kernel limit (see /proc/sys/user), is full",  # ENOSPC
+    30: "overlayfs is mounted read-only where the disk is full, or is read-only itself",  # EROFS
     38: "this kernel is too old or was built without it",  # ENOSYS
 }
 

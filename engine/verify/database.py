@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 
+from engine.home import close_quickly
 from engine.verify import salvage
 from kernel.finding import Finding
 
@@ -60,7 +61,7 @@ def _integrity(file: str) -> str:
         try:
             found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
         finally:
-            db.close()
+            close_quickly(db, file)
     except sqlite3.DatabaseError as error:
         if not salvage.is_damage(error):
             raise

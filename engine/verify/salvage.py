@@ -15,7 +15,7 @@ import os
 import shutil
 import time
 
-from engine import containers, lost, tables
+from engine import containers, lost, tables, wal
 from engine.home import VERSION
 from kernel.locks import Lock
 
@@ -59,6 +59,7 @@ def salvage(here: Home) -> None:
         db.close()  # the last one to close it writes all into the file
         _drop(path)
         os.rename(made, path)
+        wal.reserve(f"{path}-wal")
 
 
 def _drop(path: str) -> None:
