@@ -275,6 +275,13 @@ def row(container: Container) -> tuple[Any, ...]:
 def of_row(row: Sequence[Any]) -> Container:
     """The container of the values of its columns."""
     fields = dict(zip(Container._fields, row, strict=True))
-    fields["settings"] = decode(fields["settings"])
+    try:
+        fields["settings"] = decode(fields["settings"])
+    except (ValueError, TypeError, AttributeError) as error:
+        raise EngineError(
+            f"cannot read what the database says of container {fields['name']}",
+            str(error),
+            "pyctr system check --repair saves what is left",
+        ) from None
     fields["oom_killed"] = bool(fields["oom_killed"])
     return Container(**fields)

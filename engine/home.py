@@ -191,6 +191,8 @@ def _unusable(what: str, error: BaseException, path: str) -> EngineError:
     else:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         why, hint = str(error), _HINTS.get(code, "").format(room=hints.ROOM)
+        if isinstance(error, UnicodeDecodeError):  # SQLite complains in bytes that are damaged
+            why, hint = "it is damaged", _HINTS[11]
     return EngineError(what, why, hint or "run pyctr as root", path)
 
 
@@ -249,7 +251,7 @@ def _connect(root: str) -> sqlite3.Connection:
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA wal_autocheckpoint = 200")  # whoever comes next reads what is in it
         db.execute("PRAGMA foreign_keys = ON")
-    except (OSError, module.Error) as error:
+    except (OSError, UnicodeDecodeError, module.Error) as error:
         raise _unusable("cannot open the database", error, path) from error
     if version != VERSION:
         raise EngineError(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 
+from images import recovery
 from images.errors import ImageError
 from images.unpacking import Job
 from kernel.finding import Finding, wrong_mode
@@ -51,12 +52,15 @@ def _configuration(store: Store, image_id: str, *, thorough: bool) -> Iterator[F
     """The configuration is small: it is always read."""
     about, path = _said(store, image_id), store.blobs.path(image_id)
     try:
-        diff_ids = store.get(image_id).config.diff_ids
-        is_other = diff_ids != tuple(layer.diff_id for layer in store.layers(image_id))
+        config = store.get(image_id).config
     except (OSError, ImageError):
-        is_other = True
-    if is_other or (thorough and not _is(path, image_id)):
         yield _spoilt(about, "its configuration", path)
+        return
+    if thorough and not _is(path, image_id):
+        yield _spoilt(about, "its configuration", path)
+    elif not store.knows(image_id, config):
+        yield Finding(about, "the database knows other layers than its configuration", path,
+                      "let it know those", lambda: recovery.recover(store))  # fmt: skip
 
 
 def _layer(store: Store, layer: Layer, *, thorough: bool) -> Iterator[Finding]:

@@ -25,7 +25,7 @@ _DIGITS = 64
 
 
 def recover(store: Store) -> list[str]:
-    """Gives a row to each image whose configuration and layers are all there; returns their ids."""
+    """Gives rows to each image whose configuration and layers are all there; returns their ids."""
     found = _documents(store)
     archives: dict[str, list[str]] = {}
     for said in found.values():
@@ -57,18 +57,19 @@ def _digest(descriptor: Any) -> str:
 
 
 def _registered(store: Store, image_id: str, archives: list[str]) -> bool:
-    """Whether it is an image that is complete, and has a row now that it did not have."""
+    """Whether it is an image that is complete, and has rows now that it did not have."""
     try:
         config = parse(store.blobs.read(image_id))
     except ImageError:
         return False
     folders = [store.layer_folder(diff_id) for diff_id in config.diff_ids]
-    if store.has(image_id) or not folders or not all(map(os.path.isdir, folders)):
+    if not folders or not all(map(os.path.isdir, folders)) or store.knows(image_id, config):
         return False
     digests = archives if len(archives) == len(folders) else config.diff_ids
     layers = [
         Layer(diff_id, digest, store.layer_size(diff_id))
         for diff_id, digest in zip(config.diff_ids, digests, strict=True)
     ]
+    store.forget_layers(image_id)
     store.record(image_id, config.created, layers, [], "import")
     return True

@@ -268,6 +268,15 @@ class Store:
         """The ids of all images, the newest first."""
         return [row[0] for row in self._db.execute("SELECT id FROM images ORDER BY created DESC")]
 
+    def knows(self, image_id: str, config: ImageConfig) -> bool:
+        """Whether the rows of an image are there, and name the layers of its configuration."""
+        layers = tuple(layer.diff_id for layer in self.layers(image_id))
+        return self.has(image_id) and layers == config.diff_ids
+
+    def forget_layers(self, image_id: str) -> None:
+        """Rows that are not what the image's configuration says; :meth:`record` writes others."""
+        self._db.execute("DELETE FROM image_layers WHERE image_id = ?", (image_id,))
+
     def images_with(self, diff_id: str) -> list[str]:
         """The ids of the images that have a layer."""
         query = "SELECT DISTINCT image_id FROM image_layers WHERE diff_id = ? ORDER BY 1"

@@ -386,8 +386,15 @@ class Store:
 def _network(row: tuple[Any, ...]) -> Network:
     fields = dict(zip(_NETWORK, row, strict=True))
     fields["internal"] = bool(fields["internal"])
-    for name in ("reserved", "labels", "options"):
-        fields[name] = quickjson.loads(fields[name])
+    try:
+        for name in ("reserved", "labels", "options"):
+            fields[name] = quickjson.loads(fields[name])
+    except ValueError as error:
+        raise NetworkError(
+            f"cannot read what the database says of network {fields['name']}",
+            str(error),
+            "pyctr system check --repair saves what is left",
+        ) from None
     return Network(**fields)
 
 

@@ -634,7 +634,14 @@ def _now() -> str:
 
 
 def _volume(row: tuple[Any, ...]) -> Volume:
-    return Volume(row[0], bool(row[1]), row[2], quickjson.loads(row[3]))
+    try:
+        return Volume(row[0], bool(row[1]), row[2], quickjson.loads(row[3]))
+    except ValueError as error:
+        raise VolumeError(
+            f"cannot read what the database says of volume {row[0]}",
+            str(error),
+            "pyctr system check --repair asks its volume.json",
+        ) from None
 
 
 def _described(folder: str, name: str) -> Volume | None:

@@ -28,12 +28,13 @@ def findings(home: Home, *, thorough: bool) -> Iterator[Finding]:
     database cannot be read, that is the only finding.
     """
     yield from folders.check(home)
-    found = list(database.check_file(home))
-    yield from found
-    if found and list(database.check_file(home)):  # it was not mended
-        return
-    if not os.path.exists(database.path(home)):
-        return
+    for check in (database.check_file, database.check_rows):
+        found = list(check(home))
+        yield from found
+        if found and list(check(home)):  # it was not mended
+            return
+        if not os.path.exists(database.path(home)):
+            return
     yield from volumes.check(home.volumes)
     yield from images.check(home.images, thorough=thorough)
     yield from database.check_links(home)

@@ -62,11 +62,31 @@ def _integrity(file: str) -> str:
             found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
         finally:
             close_quickly(db, file)
+    except UnicodeDecodeError:  # the complaint quotes what is damaged
+        found = "its description of the tables is no text"
     except sqlite3.DatabaseError as error:
         if not salvage.is_damage(error):
             raise
         found = str(error)
     return "" if found == "ok" else str(found).replace("\n", " ")
+
+
+def check_rows(home: Home) -> Iterator[Finding]:
+    """Rows that cannot be read as what they are, though SQLite sees nothing wrong."""
+    import sqlite3
+
+    for table in salvage.names(home.db):
+        columns = salvage.columns_of(home.db, table)
+        try:
+            rows = home.db.execute(f"SELECT {', '.join(columns)} FROM {table}").fetchall()
+            named = [dict(zip(columns, row, strict=True)) for row in rows]
+            damaged = not all(salvage.makes_sense(table, row) for row in named)
+        except sqlite3.OperationalError:  # it is no UTF-8
+            damaged = True
+        if damaged:
+            yield Finding(f"table {table}", "a row of it cannot be read", path(home), _SAVED,
+                          lambda: salvage.salvage(home))  # fmt: skip
+            return
 
 
 def check_links(home: Home) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
     state.db.damaged-<time>{,-wal}   the old one, as it was
     state.db.new                     the new one, until it is complete
+    state.db.new.graft               the old one by another description (:mod:`engine.verify.graft`)
 
 The new one takes the place of the old one by a rename; the old one's log goes before, because
 SQLite would apply it to whatever stands there. A crash leaves the old one, which is damaged still.
@@ -17,7 +18,11 @@ import time
 
 from engine import containers, lost, tables, wal
 from engine.home import VERSION
+from engine.verify import graft
+from kernel import quickjson
+from kernel.errors import PyctrError
 from kernel.locks import Lock
+from volumes.requests import is_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
 
     from engine.home import Home
 
+_ID, _HEX = 64, frozenset("0123456789abcdef")
 _CORRUPT, _NOTADB = 11, 26  # sqlite.org/rescode.html
 
 
@@ -53,6 +59,10 @@ def salvage(here: Home) -> None:
         db = sqlite3.connect(made, isolation_level=None)
         db.executescript(f"PRAGMA journal_mode = WAL; BEGIN; {tables.ALL} COMMIT;")
         _copy(path, db)
+        if not db.execute("SELECT 1 FROM images LIMIT 1").fetchone():  # where a container needs one
+            graft.graft(path, f"{made}.graft")
+            _copy(f"{made}.graft", db)
+            _drop(f"{made}.graft")
         lost.recover(here.root, db)
         tie(db)
         db.execute(f"PRAGMA user_version = {VERSION}")
@@ -75,17 +85,26 @@ def _copy(damaged: str, db: sqlite3.Connection) -> None:
 
     old = sqlite3.connect(damaged, isolation_level=None)
     old.text_factory = lambda content: content.decode(errors="replace")
-    tables = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     db.execute("BEGIN")
-    for table in tables:
-        columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
+    for table in names(db):
+        columns = columns_of(db, table)
         marks = ", ".join("?" * len(columns))
         insert = f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({marks})"
         for row in _readable(old, table, columns):
-            if table != "containers" or _makes_sense(row, columns):
+            if makes_sense(table, dict(zip(columns, row, strict=True))):
                 _insert(db, insert, row)
     db.execute("COMMIT")
     old.close()
+
+
+def names(db: sqlite3.Connection) -> list[str]:
+    """The tables of a database."""
+    return [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+
+
+def columns_of(db: sqlite3.Connection, table: str) -> list[str]:
+    """The columns of a table."""
+    return [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
 
 
 def _insert(db: sqlite3.Connection, insert: str, row: tuple[Any, ...]) -> None:
@@ -104,16 +123,30 @@ def _readable(old: sqlite3.Connection, table: str, columns: list[str]) -> Iterat
         try:
             yield from old.execute(f"{query} {order}")
             return
-        except sqlite3.Error:  # the next page is damaged, or the table has no rowid
+        except (sqlite3.Error, UnicodeDecodeError):  # a damaged page, or a table without rowid
             continue
 
 
-def _makes_sense(row: tuple[Any, ...], columns: list[str]) -> bool:
-    """Whether a container's row can be read as one."""
-    values = dict(zip(columns, row, strict=True))
+_JSON = {  # table to its columns of JSON, besides a container's settings
+    "volumes": ("labels",),
+    "networks": ("reserved", "labels", "options"),
+    "endpoints": ("aliases", "links", "options"),
+}
+
+
+def makes_sense(table: str, row: dict[str, Any]) -> bool:
+    """Whether a row can be read as what it is: values that are not what they should be, damage that
+    SQLite does not see, would fail every command.
+    """
     try:
-        containers.of_row([values[name] for name in containers.Container._fields])
-    except (ValueError, LookupError, TypeError):
+        for column in _JSON.get(table, ()):
+            quickjson.loads(row[column])
+        if table == "volumes":
+            return is_name(row["name"])
+        if table == "containers":
+            containers.of_row([row[name] for name in containers.Container._fields])
+            return len(row["id"]) == _ID and set(row["id"]) <= _HEX
+    except (ValueError, LookupError, TypeError, AttributeError, PyctrError):
         return False
     return True
 

@@ -231,6 +231,39 @@ def test_containers_outlive_the_loss_of_volumes_and_mounts_in_the_database(used:
     assert used("start", "-a", "one").returncode == 0
 
 
+@pytest.mark.parametrize("how", ["header", "words", "page"])
+def test_without_the_description_of_its_tables_all_rows_are_found(used: Pyctr, how: str) -> None:
+    path = without_log(used)
+    with open(path, "r+b") as file:
+        content = file.read()
+        at = {"header": 0, "words": content.index(b"CREATE TABLE containers"), "page": 0}[how]
+        file.seek(at)
+        file.write(b"\xee" * {"header": 100, "words": 40, "page": PAGE}[how])
+    ran = used("ps", code=125)
+    assert "database" in ran.stderr and "--repair" in ran.stderr and "Traceback" not in ran.stderr
+    repaired(used)
+    assert used.out("ps", "-a", "--format", "{{.Names}}") == "one"
+    assert used.volume_of("one", "/data")[0] == "keep"
+    assert used.out("run", "--rm", "--volumes-from", "one", "base", "cat", "/data/f") == "kept"
+
+
+def test_rows_that_cannot_be_read_are_told_of_and_left_out(used: Pyctr) -> None:
+    """Damage that SQLite does not see: what a row says is no JSON any more."""
+    used("volume", "create", "--label", "a=b", "other")
+    used("create", "--name", "two", "base")
+    db = database(used)
+    db.execute("UPDATE containers SET settings = '{' WHERE name = 'two'")
+    db.execute("UPDATE volumes SET labels = ',' WHERE name = 'other'")
+    db.close()
+    for command in (("ps", "-a"), ("volume", "ls")):
+        ran = used(*command, code=None)
+        assert ran.returncode != 0 and "system check --repair" in ran.stderr
+        assert "Traceback" not in ran.stderr
+    repaired(used)
+    assert used.out("ps", "-a", "--format", "{{.Names}}") == "one"
+    assert used.out("volume", "inspect", "-f", "{{.Labels}}", "other") == "map[a:b]", "volume.json"
+
+
 @pytest.mark.parametrize("how", ["truncated", "zeros", "noise", "empty", "removed"])
 def test_whatever_happens_to_the_database_volumes_and_images_stay(used: Pyctr, how: str) -> None:
     identity = used.out("inspect", "-f", "{{.Id}}", "one")
