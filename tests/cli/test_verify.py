@@ -322,3 +322,32 @@ def test_a_pulled_image_is_known_again_with_its_archives(pyctr: Pyctr, serve: St
     pyctr("ps")
     assert rows() == before
     assert found(pyctr, "--all") == {}
+
+
+def test_a_container_that_runs_does_not_notice_that_its_database_is_made_anew(used: Pyctr) -> None:
+    used("run", "-d", "--name", "up", "-v", "keep:/data", "base",
+         "sh", "-c", "while [ ! -e /data/go ]; do sleep 0.05; done; exit 7")  # fmt: skip
+    damage(used, "image_refs")
+    repaired(used)
+    assert state(used, "up") == "running 0"
+    assert used.out("exec", "up", "cat", "/data/f") == "kept"
+    with open(f"{data_of(used, 'keep')}/go", "w"):
+        pass
+    until(lambda: state(used, "up") == "exited 7", "its end is recorded in the new one")
+
+
+def test_what_still_runs_of_a_lost_container_is_ended(used: Pyctr) -> None:
+    used("run", "-d", "--name", "up", "base", "sh", "-c", "echo x > /own; sleep 3600")
+    pid = int(used.out("inspect", "-f", "{{.State.Pid}}", "up"))
+    identity = used.out("inspect", "-f", "{{.Id}}", "up")
+    own = f"{used.root}/containers/{identity}/upper/own"
+    until(lambda: os.path.exists(own), "it has written its file")
+    os.unlink(without_log(used))
+    assert used.out("ps", "-aq") == ""
+    assert os.path.exists(f"/proc/{pid}"), "who lists containers ends none"
+    used("system", "check", "--repair", code=1)
+    until(lambda: not os.path.exists(f"/proc/{pid}"), "it has ended")
+    assert os.path.exists(f"{used.root}/lost/{identity}/upper/own")
+    until(lambda: used("system", "check", "--repair", code=None).stdout.count("\n") == 3,
+          "only the two lost containers are told of")  # fmt: skip
+    shutil.rmtree(f"{used.root}/lost")
