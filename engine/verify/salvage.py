@@ -54,7 +54,7 @@ def salvage(here: Home) -> None:
                 shutil.copyfile(path + end, kept + end)
                 os.chmod(kept + end, 0o600)
         made = f"{path}.new"
-        _drop(made)
+        _remove(made, "", "-wal", "-shm")
         os.close(os.open(made, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         db = sqlite3.connect(made, isolation_level=None)
         db.executescript(f"PRAGMA journal_mode = WAL; BEGIN; {tables.ALL} COMMIT;")
@@ -62,19 +62,19 @@ def salvage(here: Home) -> None:
         if not db.execute("SELECT 1 FROM images LIMIT 1").fetchone():  # where a container needs one
             graft.graft(path, f"{made}.graft")
             _copy(f"{made}.graft", db)
-            _drop(f"{made}.graft")
+            _remove(f"{made}.graft", "", "-wal", "-shm")
         lost.recover(here.root, db)
         tie(db)
         db.execute(f"PRAGMA user_version = {VERSION}")
         db.close()  # the last one to close it writes all into the file
-        _drop(path)
+        _remove(path, "-wal", "-shm")
         os.rename(made, path)
         wal.reserve(f"{path}-wal")
 
 
-def _drop(path: str) -> None:
-    """Removes the log of a database; the database itself only where it is not the used one."""
-    for end in ("-wal", "-shm") if path.endswith("state.db") else ("", "-wal", "-shm"):
+def _remove(path: str, *ends: str) -> None:
+    """Removes files of a database, named by how they end; missing is fine."""
+    for end in ends:
         if os.path.exists(path + end):
             os.unlink(path + end)
 
