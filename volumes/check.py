@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from kernel import process, tree
+from kernel import paths, process, tree
 from kernel.finding import Finding, wrong_mode
 from volumes.requests import is_name
 from volumes.store import is_folder, leaving
@@ -66,7 +66,7 @@ def _volume(store: Store, volume: Volume) -> Iterator[Finding]:
         if os.path.lexists(data):
             what = "its _data is no folder"
             remedy = "set that aside as _data.strange, and make an empty folder"
-        yield Finding(about, what, data, remedy, lambda: store.remake(volume))
+        yield Finding(about, what, data, remedy, lambda: _remake(store, volume))
         return
     if store.described(volume.name) != volume:
         yield Finding(about, "volume.json does not say what the database knows",
@@ -82,3 +82,19 @@ def _leftovers(folder: str, names: list[str]) -> Iterator[Finding]:
         path = f"{folder}/{name}"
         yield Finding("volumes", "a command that was killed left this", path, "remove it",
                       lambda path=path: tree.remove_tree(path))  # type: ignore[misc]  # fmt: skip
+
+
+def _remake(store: Store, volume: Volume) -> None:
+    """Gives a volume whose row is all that is left an empty folder.
+
+    What stands in the place of its ``_data`` and is no folder is set aside.
+    """
+    folder, data = store.folder(volume.name), store.data(volume.name)
+    os.makedirs(folder, mode=0o711, exist_ok=True)
+    with store.lock(volume.name):
+        if os.path.lexists(data):
+            aside = f"{folder}/_data.strange"
+            paths.renameat2(paths.AT_FDCWD, data, paths.AT_FDCWD, aside, paths.RENAME_NOREPLACE)
+        os.mkdir(data, 0o755)
+        os.chmod(data, 0o755)
+        store.describe(volume)

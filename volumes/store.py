@@ -393,23 +393,6 @@ class Store:
 
         tree.write_atomically(f"{self.folder(volume.name)}/volume.json", _encode(volume), 0o644)
 
-    def remake(self, volume: Volume) -> None:
-        """Gives a volume whose row is all that is left an empty folder.
-
-        What stands in the place of its ``_data`` and is no folder is set aside.
-        """
-        from kernel import paths
-
-        folder, data = self.folder(volume.name), self.data(volume.name)
-        os.makedirs(folder, mode=0o711, exist_ok=True)
-        with Lock(f"{folder}/lock"):
-            if os.path.lexists(data):
-                aside = f"{folder}/_data.strange"
-                paths.renameat2(paths.AT_FDCWD, data, paths.AT_FDCWD, aside, paths.RENAME_NOREPLACE)
-            os.mkdir(data, 0o755)
-            os.chmod(data, 0o755)
-            self.describe(volume)
-
     # -- removing --------------------------------------------------------------------------
 
     def remove(self, name: str, user_names: Callable[[list[str]], list[str]]) -> None:
