@@ -10,6 +10,7 @@ import os
 
 from kernel import paths, process, tree
 from kernel.finding import Finding, wrong_mode
+from kernel.locks import Lock
 from volumes.requests import is_name
 from volumes.store import is_folder, leaving
 
@@ -91,7 +92,7 @@ def _remake(store: Store, volume: Volume) -> None:
     """
     folder, data = store.folder(volume.name), store.data(volume.name)
     os.makedirs(folder, mode=0o711, exist_ok=True)
-    with store.lock(volume.name):
+    with Lock(f"{folder}/lock"):
         if os.path.lexists(data):
             aside = f"{folder}/_data.strange"
             paths.renameat2(paths.AT_FDCWD, data, paths.AT_FDCWD, aside, paths.RENAME_NOREPLACE)
