@@ -165,7 +165,11 @@ class Monitor:
         except OSError as error:
             self._failed(first, _refused(self.container, error))
             return
-        self._open()
+        try:
+            self._open()
+        except OSError:  # too many open files: the database's, which can be opened again, are some
+            self.home.close()
+            self._open()
         lock.release()
         first.tell(wire.message(wire.STARTED, {"pid": begun.pid}))
         first.flush()

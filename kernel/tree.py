@@ -88,17 +88,30 @@ def _remove_folder(parent_fd: int, name: str, shown: str) -> None:
             try:
                 if _unlink(here.fd, one):
                     continue
-                if len(levels) == _DEEP:
-                    moved = f".moved-{os.urandom(8).hex()}"
-                    os.rename(one, moved, src_dir_fd=here.fd, dst_dir_fd=levels[0].fd)
-                    levels[0].left.append(moved)
-                else:
-                    levels.append(_Level(here.fd, one, f"{here.shown}/{one}"))
+                below = _enter(here, one, len(levels))
+                if below is not None:
+                    levels.append(below)
+                    continue
+                moved = f".moved-{os.urandom(8).hex()}"
+                os.rename(one, moved, src_dir_fd=here.fd, dst_dir_fd=levels[0].fd)
+                levels[0].left.append(moved)
             except FileNotFoundError:
                 continue
     finally:
         for level in levels:
             os.close(level.fd)
+
+
+def _enter(here: _Level, name: str, depth: int) -> _Level | None:
+    """A folder of that one, which is the ``depth``-th; None if that is too many descriptors."""
+    if depth == _DEEP:
+        return None
+    try:
+        return _Level(here.fd, name, f"{here.shown}/{name}")
+    except OSError as error:
+        if error.errno == errno.EMFILE and depth > 1:
+            return None
+        raise
 
 
 def _unlink(parent_fd: int | None, name: str) -> bool:

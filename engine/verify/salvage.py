@@ -87,7 +87,7 @@ def _copy(damaged: str, db: sqlite3.Connection) -> None:
     old.text_factory = lambda content: content.decode(errors="replace")
     db.execute("BEGIN")
     for table in names(db):
-        columns = columns_of(db, table)
+        columns = _shared(old, db, table)
         marks = ", ".join("?" * len(columns))
         insert = f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({marks})"
         for row in _readable(old, table, columns):
@@ -105,6 +105,16 @@ def names(db: sqlite3.Connection) -> list[str]:
 def columns_of(db: sqlite3.Connection, table: str) -> list[str]:
     """The columns of a table."""
     return [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
+
+
+def _shared(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> list[str]:
+    """The columns of a table that the old one, of an older pyctr maybe, has as well."""
+    wanted = columns_of(new, table)
+    try:
+        there = columns_of(old, table)
+    except old.Error:  # its description cannot be read
+        return wanted
+    return [name for name in wanted if name in there] or wanted
 
 
 def _insert(db: sqlite3.Connection, insert: str, row: tuple[Any, ...]) -> None:

@@ -269,7 +269,7 @@ def test_where_no_further_process_may_be_a_start_says_so(pyctr: Pyctr) -> None:
         with limited("pids", "pids.max", most) as begin:
             argv = [*begin, *pyctr.argv("run", "--rm", "-v", "keep:/data", "base", "true")]
             code, said = ran(argv)
-        assert code == 125
+        assert code == 125, (most, said)
         assert "temporarily unavailable" in said and "too many processes" in said
     assert kept(pyctr) == "kept"
     is_sound(pyctr)
@@ -284,7 +284,7 @@ def test_where_no_further_file_may_be_open_a_run_says_so(pyctr: Pyctr) -> None:
         code, said = ran(argv, (most, most))
         codes.append(code)
         if code:
-            assert code == 125
+            assert code == 125, (most, said)
             assert "many" in said and "open" in said and "hint: " in said, (most, said)
     assert codes[0] == 125 and codes[-1] == 0
     assert kept(pyctr) == "kept"
