@@ -72,7 +72,10 @@ class Request:
 
     def _sent(self) -> socket:
         connection = connect(self._run, self._start)
-        connection.sendall(self._line)
+        try:
+            connection.sendall(self._line)
+        except ConnectionError:  # it was killed: its answer will not come either
+            pass
         return connection
 
     def answer(self) -> tuple[dict[str, Any], int]:

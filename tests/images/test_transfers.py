@@ -567,7 +567,7 @@ def test_whoever_is_killed_leaves_the_old_image_or_the_new_one(
         for passage in (1, 2):
             pyctr("load", "-i", old)
             monkeypatch.setenv("PYCTR_TRACE", f"kill:{point}@{passage}")
-            killed = pyctr(*bring, code=None).returncode == -9
+            killed = pyctr(*bring, code=None).returncode != 0  # itself, or what unpacks for it
             monkeypatch.delenv("PYCTR_TRACE")
             if killed:
                 reached.append(f"{point}@{passage}")
