@@ -1,6 +1,6 @@
 # The habits of this house. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test torture points lint format docs bench soak clean
+.PHONY: help demo test torture points lint format docs bench bench-peers soak clean
 BIN := .venv/bin
 
 help: ## Show this list
@@ -39,9 +39,10 @@ docs: ## Write docs/docker-differences.md anew from the parser
 
 bench: ## Compare with docker, podman, runc and crun, where they are installed
 	@scripts/setup run
-	@benchmarks/run
-	@benchmarks/build
-	@benchmarks/network
+	@$(BIN)/python -m benchmarks $(BENCH)
+
+bench-peers: ## Install what bench compares with, from Debian
+	@apt-get install -y --no-install-recommends docker.io podman runc crun buildah fio skopeo docker-registry apache2-utils curl iptables mmdebstrap
 
 soak: ## Run 2,000 containers with volumes, eight at a time, and see that nothing grows
 	@scripts/setup run

@@ -14,13 +14,33 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tarfile
 import time
 
-ROUNDS = int(os.environ.get("IMAGE_ROUNDS", "5"))  # each leaves half a gigabyte a tool
+from benchmarks import peers
+from benchmarks.pairing import Finding
+
 WORKS = ("import", "load", "load gzip", "pull", "save", "commit")
 
 Tools = dict[str, list[str]]
+
+
+def measure(rounds: int) -> list[Finding]:
+    """A quarter of the ``rounds`` of commands: each leaves half a gigabyte a tool."""
+    rounds = max(3, rounds // 4)
+    with peers.place() as here:
+        work = ImageWork(here.folder, {peer.name: peer.argv for peer in here.peers}, here.env)
+        if why := work.prepare():
+            print(f"images are left out: {why}", file=sys.stderr)
+            return []
+        work.serve()
+        try:
+            times = work.measure(rounds)
+        finally:
+            work.end()
+    limits = {"docker": 1.0, "podman": 1.0}
+    return [Finding("images", name, "ms", values, limits) for name, values in times.items()]
 
 
 class ImageWork:
@@ -79,13 +99,13 @@ class ImageWork:
             shutil.copyfileobj(source, out, 1 << 20)
         return ""
 
-    def measure(self) -> dict[str, dict[str, list[float]]]:
-        """Seconds of each round, by work and tool; the first round warms up."""
+    def measure(self, rounds: int) -> dict[str, dict[str, list[float]]]:
+        """Milliseconds of each round, by work and tool; the first round warms up."""
         times: dict[str, dict[str, list[float]]] = {
             work: {name: [] for name in self.tools} for work in self.works
         }
         order = list(self.tools)
-        for number in range(ROUNDS + 1):
+        for number in range(rounds + 1):
             for work in self.works:
                 if work == "pull":
                     self._push(number)
@@ -94,7 +114,7 @@ class ImageWork:
                     before = time.perf_counter()
                     self._run([*self.tools[name], *argv])
                     if number:
-                        times[work][name].append(time.perf_counter() - before)
+                        times[work][name].append(1000 * (time.perf_counter() - before))
             order = order[1:] + order[:1]
         return times
 
