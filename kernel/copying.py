@@ -201,8 +201,12 @@ class Copy:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         made = os.open(name, flags, 0o600, dir_fd=target)
         try:
-            self._bytes(fd, made, info.st_size)
-            copy_attributes(fd, made, self._manner)
+            source = reopen(fd)
+            try:
+                copy_content(source, made, info.st_size, self._counted)
+                copy_attributes(source, made, self._manner, opened=True)
+            finally:
+                os.close(source)
         except BaseException:
             os.unlink(name, dir_fd=target)  # half a file is worse than none
             raise
@@ -216,16 +220,13 @@ class Copy:
         finally:
             os.close(there)
         try:
-            self._bytes(fd, made, info.st_size)
+            source = reopen(fd)
+            try:
+                copy_content(source, made, info.st_size, self._counted)
+            finally:
+                os.close(source)
         finally:
             os.close(made)
-
-    def _bytes(self, fd: int, made: int, size: int) -> None:
-        source = reopen(fd)
-        try:
-            copy_content(source, made, size, self._counted)
-        finally:
-            os.close(source)
 
     def _counted(self, size: int) -> None:
         self.size += size
@@ -325,6 +326,9 @@ def copy_content(
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
             raise
+    if os.fstat(source).st_blocks * 512 >= size:  # without holes
+        _copy_extent(source, target, 0, size, done)
+        return
     os.ftruncate(target, size)
     at = 0
     while at < size:
@@ -359,10 +363,13 @@ def _copy_extent(source: int, target: int, at: int, end: int, told: Callable[[in
     return at
 
 
-def copy_attributes(source: int, target: int, manner: Manner = FAITHFUL) -> None:
+def copy_attributes(
+    source: int, target: int, manner: Manner = FAITHFUL, *, opened: bool = False
+) -> None:
     """Owner, then mode (chown clears setuid), extended attributes, and times last.
 
-    Both descriptors may be O_PATH. A symbolic link has an owner and times only.
+    Both descriptors may be O_PATH, unless they are ``opened`` for reading and writing, which
+    saves the kernel some paths. A symbolic link has an owner and times only.
     """
     info = os.fstat(source)
     uid, gid = manner.owner or (info.st_uid, info.st_gid)
@@ -376,7 +383,9 @@ def copy_attributes(source: int, target: int, manner: Manner = FAITHFUL) -> None
     mode = stat.S_IMODE(info.st_mode) if manner.mode is None else manner.mode(info.st_mode)
     if not manner.privileges and not stat.S_ISDIR(info.st_mode):
         mode &= ~(stat.S_ISUID | stat.S_ISGID)
-    source_path, target_path = f"/proc/self/fd/{source}", f"/proc/self/fd/{target}"
+    source_path, target_path = (
+        (source, target) if opened else (f"/proc/self/fd/{source}", f"/proc/self/fd/{target}")
+    )
     os.chmod(target_path, mode)
     for name in os.listxattr(source_path):
         travels = not name.startswith("trusted.") if manner.xattr is None else manner.xattr(name)

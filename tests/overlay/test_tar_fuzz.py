@@ -301,10 +301,18 @@ def test_what_we_unpack_is_what_tar_unpacks(entries: list[dict[str, Any]], kind:
             return
         ours, theirs = tree_of(f"{around}/ours"), tree_of(f"{around}/theirs")
         assert ours.keys() == theirs.keys()
-        for name in seen_by_us(content):  # folders that no entry names are made just now
-            assert ours[name[0]] == theirs[name[0]]
+        names = [one[0] for one in seen_by_us(content)]
+        for name in names:  # folders that no entry names are made just now
+            # tar gives a folder its time when the next entry lies outside, and not again when a
+            # later one lies inside.
+            timeless = any(later.startswith(f"{name}/") for later in names)
+            assert _without_time(ours[name], timeless) == _without_time(theirs[name], timeless)
     finally:
         remove_tree(around)
+
+
+def _without_time(one: tuple[Any, ...], timeless: bool) -> tuple[Any, ...]:
+    return (*one[:3], *one[4:]) if timeless else one
 
 
 def _crosses_links(content: bytes) -> bool:
