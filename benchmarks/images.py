@@ -89,7 +89,7 @@ class ImageWork:
         elif shutil.which("mmdebstrap"):
             content = f"{self.folder}/debian.tar"
             argv = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=python3"]
-            made = subprocess.run([*argv, "stable", content], capture_output=True)
+            made = subprocess.run([*argv, "bookworm", content], capture_output=True)
             if made.returncode:
                 return f"mmdebstrap: {made.stderr.decode().strip().splitlines()[-1:]}"
         else:

@@ -93,10 +93,11 @@ def _sent(found: list[Peer], rounds: int) -> list[Finding]:
 
 
 def _inside(peer: Peer, address: str) -> float:
-    """time(1) is inside, so that the time of an exec does not count."""
-    said = peer("exec", "sink", "sh", "-c", f"time wget -q -O /dev/null http://{address}/big 2>&1")
+    """time(1) is inside, so that the time of an exec does not count; it knows hundredths."""
+    get = f"for i in 1 2 3 4; do wget -q -O /dev/null http://{address}/big; done"
+    said = peer("exec", "sink", "sh", "-c", f"time sh -c '{get}' 2>&1")
     minutes, seconds = said.partition("real")[2].split()[:2]  # 0m 0.31s
-    return _MEBIBYTES / (60 * int(minutes[:-1]) + float(seconds[:-1]))
+    return 4 * _MEBIBYTES / (60 * int(minutes[:-1]) + float(seconds[:-1]))
 
 
 def _fetched(port: int) -> float:
