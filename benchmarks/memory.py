@@ -26,10 +26,10 @@ def measure(_rounds: int) -> list[Finding]:
                 peer("run", "-d", *flags, "base", "sleep", "36000")
             together[peer.name] = [_settled(here, peer)]
             alone[peer.name] = [(together[peer.name][0] - before) / CONTAINERS]
-    title = f"{CONTAINERS} detached containers"
+    many = f"memory of {CONTAINERS} that idle"
     return [
-        Finding("memory", f"{title}: all that watches them", "MB", together, {"docker": 1.0}),
-        Finding("memory", f"{title}: for each", "MB", alone),
+        Finding("memory", many, "MB", together, {"docker": 1.0}),
+        Finding("memory", f"{many}, each", "MB", alone),
     ]
 
 

@@ -125,7 +125,7 @@ def chart(kept: dict[str, Any]) -> str:
         '<text x="8" y="20" font-weight="bold">pyctr / peer: shorter is better,'
         " 1 is as fast as the peer</text>",
         f'<text x="8" y="38" class="small">{", ".join(sorted(dates))}; {machine()};'
-        " medians of paired rounds; a red mark is the target</text>",
+        " medians of paired rounds; rates are inverted; a red mark is the target</text>",
     ]
     for part in (0.5, 1.0, 1.5, 2.0):
         x = _LEFT + part / _MOST * _BAR
