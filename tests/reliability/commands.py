@@ -12,6 +12,7 @@ import tarfile
 
 from images import base
 from kernel.tree import remove_tree
+from runtime import cgroups
 from tests.interleave import until
 from tests.reliability.invariants import House, checksum
 from tests.scripted import Scripted, layer
@@ -222,7 +223,8 @@ class Update(Case):
     def done(self) -> bool:
         (settings,) = self.house.column("SELECT settings FROM containers WHERE name = 'c'")
         (identity,) = self.house.column("SELECT id FROM containers WHERE name = 'c'")
-        with open(f"/sys/fs/cgroup/pids/pyctr/{identity}/pids.max") as file:
+        here = cgroups.hierarchies()
+        with open(f"{here.v1.get('pids', here.v2)}/pyctr/{identity}/pids.max") as file:
             number = file.read().strip()
         assert f'"pids_limit": {number}' in settings, (number, settings)
         return number == "60"
@@ -357,15 +359,19 @@ class Commit(Case):
     def begin(self) -> None:
         self.pyctr("run", "-d", "--name", "x", "base", "sh", "-c", "echo 1 > /file; sleep 1000")
         (identity,) = self.house.column("SELECT id FROM containers WHERE name = 'x'")
-        self._state = f"/sys/fs/cgroup/freezer/pyctr/{identity}/freezer.state"
+        here = cgroups.hierarchies()
+        self._frozen, self._thawed = f"{here.v2}/pyctr/{identity}/cgroup.freeze", "0\n"
+        if "freezer" in here.v1:
+            self._frozen = f"{here.v1['freezer']}/pyctr/{identity}/freezer.state"
+            self._thawed = "THAWED\n"
 
     def done(self) -> bool:
         until(self._is_thawed, "the monitor to thaw what a command has frozen")
         return self.has_image("new:1")
 
     def _is_thawed(self) -> bool:
-        with open(self._state) as file:
-            return file.read() == "THAWED\n"
+        with open(self._frozen) as file:
+            return file.read() == self._thawed
 
 
 class Import(Case):
