@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
+import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks import peers
 from benchmarks.pairing import Finding, paired
@@ -24,7 +28,7 @@ _NONE = ("--network", "none")
 
 
 def measure(rounds: int) -> list[Finding]:
-    """What grows by nature, `ps -a` and `volume ls`, is told and not judged."""
+    """What grows by nature, `ps -a` and `volume ls`, is beside docker's of as many."""
     with peers.place() as here:
         empty = here.peers[0]
         root = f"{here.folder}/full"
@@ -33,6 +37,9 @@ def measure(rounds: int) -> list[Finding]:
         full("run", "--rm", *_NONE, "base", "true")
         subprocess.run([peers.PYTHON, "-c", _FILL, str(CONTAINERS)], env=full.env, check=True,
                        cwd=peers.PROJECT)  # fmt: skip
+        docker = next((peer for peer in here.peers if peer.name == "docker"), None)
+        if docker:
+            _fill_docker(f"{here.folder}/docker.sock")
         stores = {f"with {CONTAINERS}": full, "empty": empty}
         found = [*_lives(stores, rounds)]
         for peer in stores.values():
@@ -49,10 +56,34 @@ def measure(rounds: int) -> list[Finding]:
             "volume ls": ("volume", "ls"),
         }
         for work, argv in looking.items():
-            measures = {name: lambda p=p, argv=argv: p.timed(*argv) for name, p in stores.items()}
-            limits = {} if work in ("ps -a", "volume ls") else {"empty": 1.2}
+            grows = work in ("ps -a", "volume ls")
+            who = stores | ({"docker": docker} if grows and docker else {})
+            measures = {name: lambda p=p, argv=argv: p.timed(*argv) for name, p in who.items()}
+            limits = {"docker": 1.0} if grows else {"empty": 1.2}
             found.append(Finding("scale", work, "ms", paired(measures, rounds), limits))
     return found
+
+
+def _fill_docker(path: str) -> None:
+    """As many containers and volumes, by its API: its client would take minutes. RuntimeError."""
+    body = json.dumps({
+        "Image": "base", "Cmd": ["true"], "Volumes": {"/a": {}, "/b": {}},
+        "HostConfig": {"NetworkMode": "none"},
+    })  # fmt: skip
+
+    def make(number: int) -> None:
+        connection = http.client.HTTPConnection("docker")
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(path)
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST", f"/containers/create?name=old-{number}", body, headers)
+        answer = connection.getresponse()
+        if answer.status != 201:
+            raise RuntimeError(f"docker: {answer.read().decode()}")
+        connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(make, range(CONTAINERS)))
 
 
 def _lives(stores: dict[str, Peer], rounds: int) -> list[Finding]:
