@@ -4,7 +4,7 @@
 BIN := .venv/bin
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 demo: ## Set up what is missing and show the main job: volumes that outlive their containers
 	@scripts/setup run
