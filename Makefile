@@ -14,7 +14,7 @@ test: ## Set up what is missing and run all tests (as root: they build real cont
 	@scripts/setup dev
 	@$(BIN)/python -m pytest -n 2 $(TESTS)
 
-torture: ## Kill each command at each passage of each trace point (an hour), then random commands and kills for MINUTES=20
+torture: ## Kill each command at each passage of each trace point, then random commands and kills for MINUTES=20
 	@scripts/setup dev
 	@PYCTR_TORTURE=1 PYCTR_MODEL_SECONDS=$$(($(or $(MINUTES),20) * 60)) $(BIN)/python -m pytest -n 2 tests/reliability
 

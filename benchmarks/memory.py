@@ -56,7 +56,7 @@ def _watchers(here: Place, peer: Peer) -> list[int]:
 
 
 def _own(here: Place, peer: Peer) -> list[int]:
-    """Monitors and agent of a root folder; dockerd, containerd and the shims."""
+    """Monitors of a root folder, without networks; dockerd, containerd and the shims."""
     if peer.name == "docker":
         return [pid for pid in _processes() if here.folder in _command(pid) and _is_docker(pid)]
     children = {pid: _parent(pid) for pid in _processes()}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 
@@ -121,7 +120,6 @@ def _many(pyctr: Peer) -> list[Finding]:
     ]
     values = {"last": times[-count:], "first": times[:count]}
     pyctr("rm", "-f", *(f"m{number}" for number in range(MANY)))
-    assert statistics.median(values["first"]) > 0
     return [Finding("network", f"run -d, of {MANY} on one bridge", "ms", values, {"first": 1.2})]
 
 

@@ -67,6 +67,11 @@ class Container(Record):
 _COLUMNS = ", ".join(Container._fields)
 
 
+def is_id(text: str) -> bool:
+    """Whether it is a full id: 64 hexadecimal digits."""
+    return len(text) == 64 and set(text) <= _HEX
+
+
 def is_name(text: str) -> bool:
     """Docker's rule for container names, but one letter will do."""
     return 0 < len(text) < 200 and text[0] in _ALNUM and set(text) <= _NAME

@@ -60,10 +60,7 @@ def erase(home: Home, container: Container, *, volumes: str) -> None:
         _row_removed()
         erase_files(home, container.id, container.cgroup)
     _files_removed()
-    if volumes == "free":
-        home.volumes.free(orphans)
-    else:
-        home.volumes.retire(orphans)
+    home.volumes.finish(orphans)
     home.volumes.empty_trash()
     if container.status != "creating":
         events.of_container(home, container, "destroy")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 
+from engine import containers
 from images import recovery
 from images import store as image_store
 from volumes import store as volume_store
@@ -18,8 +19,6 @@ from volumes import store as volume_store
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-
-_ID = 64  # digits
 
 
 def folder(root: str) -> str:
@@ -34,12 +33,13 @@ def names(root: str) -> list[str]:
 
 def recover(root: str, db: sqlite3.Connection) -> None:
     """Rows for volumes and images that are there; folders of containers without a row go aside."""
-    volume_store.Store(root, db).adopt_all()
+    # Nobody knows now which were never recorded: containers that are still known may have them.
+    volume_store.Store(root, db).adopt_all(empty=True)
     recovery.recover(image_store.Store(root, db))
     known = {row[0] for row in db.execute("SELECT id FROM containers")}
     there = f"{root}/containers"
     found = os.listdir(there) if os.path.isdir(there) else []
-    for name in (one for one in found if len(one) == _ID and one not in known):
+    for name in (one for one in found if containers.is_id(one) and one not in known):
         if not _has_files(f"{there}/{name}"):  # a later command sweeps it
             continue
         os.makedirs(folder(root), mode=0o700, exist_ok=True)

@@ -30,7 +30,6 @@ _listed = trace.point("engine.reconcile.listed")
 UPDATE_NOTE = "update.json"  # in the run folder, while engine.update is at work
 NETWORK_NOTE = "plugging.json"  # the same of engine.plugging
 
-_ID = 64  # hexadecimal digits: other names in the run folder are no containers
 _PATIENCE = 20.0  # seconds that a monitor may take to record an end
 
 
@@ -159,7 +158,7 @@ def strangers(home: Home, folder: str, table: str) -> list[str]:
 
 def _run_folders(home: Home) -> list[str]:
     """The containers that have a run folder and are not up."""
-    names = [name for name in _names(home.run) if len(name) == _ID]
+    names = [name for name in _names(home.run) if containers.is_id(name)]
     if not names:
         return []
     marks = ", ".join("?" * len(containers.UP))

@@ -201,12 +201,7 @@ class Copy:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         made = os.open(name, flags, 0o600, dir_fd=target)
         try:
-            source = reopen(fd)
-            try:
-                copy_content(source, made, info.st_size, self._counted)
-                copy_attributes(source, made, self._manner, opened=True)
-            finally:
-                os.close(source)
+            self._fill(fd, made, info.st_size, attributes=True)
         except BaseException:
             os.unlink(name, dir_fd=target)  # half a file is worse than none
             raise
@@ -220,13 +215,18 @@ class Copy:
         finally:
             os.close(there)
         try:
-            source = reopen(fd)
-            try:
-                copy_content(source, made, info.st_size, self._counted)
-            finally:
-                os.close(source)
+            self._fill(fd, made, info.st_size, attributes=False)
         finally:
             os.close(made)
+
+    def _fill(self, fd: int, made: int, size: int, *, attributes: bool) -> None:
+        source = reopen(fd)
+        try:
+            copy_content(source, made, size, self._counted)
+            if attributes:
+                copy_attributes(source, made, self._manner, opened=True)
+        finally:
+            os.close(source)
 
     def _counted(self, size: int) -> None:
         self.size += size

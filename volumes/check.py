@@ -51,7 +51,7 @@ def _stranger(store: Store, name: str) -> Iterator[Finding]:
         yield Finding(f"volume {name}", "it is no volume: it has no _data", folder,
                       "look what it is and move it away")  # fmt: skip
         return
-    yield Finding(f"volume {name}", what, folder, remedy, lambda: store.adopt(name))
+    yield Finding(f"volume {name}", what, folder, remedy, lambda: store.adopt(name, empty=True))
 
 
 def _volume(store: Store, volume: Volume) -> Iterator[Finding]:

@@ -269,12 +269,12 @@ class Store:
     def dismiss(self, names: Iterable[str], *, free: bool) -> list[str]:
         """Marks those anonymous volumes among ``names`` that no container has; returns them.
 
-        Within the caller's transaction, after which :meth:`retire` or with ``free`` :meth:`free`
-        takes them away.
+        Within the caller's transaction, after which :meth:`finish` takes them away: for good if
+        ``free``, otherwise into the trash.
         """
         found = (self.known(name) for name in names)
         going = [v.name for v in found if v is not None and v.anonymous]
-        how = "delete" if free else self._retirement
+        how = "delete" if free or self._trash_age <= 0 else "trash"
         return [name for name in going if self._mark(name, how)]
 
     def _mark(self, name: str, how: str) -> bool:
@@ -287,14 +287,24 @@ class Store:
         query = "SELECT 1 FROM volumes WHERE name = ? AND leaving <> ''"
         return self._db.execute(query, (name,)).fetchone() is not None
 
+    def finish(self, names: Iterable[str]) -> None:
+        """Ends removals that have begun (:meth:`dismiss`), where nobody has taken the volume up."""
+        for name in names:
+            self._end(name)
+
     def mend(self) -> None:
-        """Finishes removals whose command was killed; not where somebody is at work."""
-        query = "SELECT name, leaving FROM volumes WHERE leaving <> ''"
-        for name, how in self._db.execute(query).fetchall():
+        """Ends those whose command was killed; not where somebody is at work."""
+        for (name,) in self._db.execute("SELECT name FROM volumes WHERE leaving <> ''").fetchall():
             try:
-                self._leave(name, how, wait=False)
-            except (VolumeNotFound, BlockingIOError):
+                self._end(name, wait=False)
+            except BlockingIOError:
                 continue
+
+    def _end(self, name: str, *, wait: bool = True) -> None:
+        row = self._db.execute("SELECT leaving FROM volumes WHERE name = ?", (name,)).fetchone()
+        _found()
+        if row and row[0]:
+            self._went(name, row[0], begun=True, wait=wait)
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -328,8 +338,12 @@ class Store:
         query = "SELECT name, anonymous, created, labels FROM volumes ORDER BY name"
         return [_volume(row) for row in self._db.execute(query)]
 
-    def adopt_all(self) -> list[str]:
-        """Rows for all folders that have none (a lost database); returns their names."""
+    def adopt_all(self, *, empty: bool = False) -> list[str]:
+        """Rows for all folders that have none (a lost database); returns their names.
+
+        An anonymous one that is ``empty`` is otherwise removed: a command that was killed made it
+        for a container that was never recorded.
+        """
 
         known = {row[0] for row in self._db.execute("SELECT name FROM volumes")}
         if not os.path.isdir(self.root):
@@ -337,16 +351,18 @@ class Store:
         _sweep(self.root, ".new-")
         _sweep(f"{self.root}/{_TRASH}", _GONE)
         strangers = [n for n in os.listdir(self.root) if is_name(n) and n not in known]
-        return [name for name in strangers if self.adopt(name, wait=False)]
+        return [name for name in strangers if self.adopt(name, wait=False, empty=empty)]
 
-    def adopt(self, name: str, *, wait: bool = True) -> bool:
-        """Gives a folder that is no leftover a row; whether it did.
+    def adopt(self, name: str, *, wait: bool = True, empty: bool = False) -> bool:
+        """Gives a folder that is no leftover a row; whether it did. ``empty``: :meth:`adopt_all`.
 
         Without ``wait`` not if somebody is at work on it: a list does not wait for one volume.
         """
-        return self._settle(name, adopt=True, wait=wait)
+        return self._settle(name, adopt=True, wait=wait, empty=empty)
 
-    def _settle(self, name: str, *, adopt: bool = False, wait: bool = True) -> bool:
+    def _settle(
+        self, name: str, *, adopt: bool = False, wait: bool = True, empty: bool = False
+    ) -> bool:
         """Finishes a removal that was interrupted after its row was gone; else may adopt.
 
         Under the volume's lock: nobody is making or removing it now.
@@ -363,10 +379,11 @@ class Store:
             if not how:
                 if not adopt or not is_folder(f"{folder}/_data"):
                     return False
-                if os.listdir(f"{folder}/_data") or not self._read(folder, name).anonymous:
+                has_content = bool(os.listdir(f"{folder}/_data"))
+                if empty or has_content or not self._read(folder, name).anonymous:
                     self._enroll(name)
                     return True
-                how = "delete"  # made for a container that was never recorded: nothing is in it
+                how = "delete"
             self._finish(name, how)
             return False
 
@@ -410,14 +427,6 @@ class Store:
                     f"remove the containers first: pyctr rm {' '.join(users)}",
                 )
 
-    def retire(self, names: Iterable[str]) -> list[str]:
-        """Sends volumes that no container has to the trash; returns those that went."""
-        return [name for name in names if self._went(name, self._retirement)]
-
-    @property
-    def _retirement(self) -> str:
-        return "trash" if self._trash_age > 0 else "delete"
-
     def free(self, names: Iterable[str]) -> list[str]:
         """Removes volumes that no container has, at once; returns those that went."""
         return [name for name in names if self._went(name, "delete")]
@@ -427,23 +436,27 @@ class Store:
         for name in names:
             self._went(name, "delete", stray=True)
 
-    def _went(self, name: str, how: str, *, stray: bool = False) -> bool:
+    def _went(self, name: str, how: str, **more: bool) -> bool:
         try:
-            return self._leave(name, how, stray=stray)
+            return self._leave(name, how, **more)
         except VolumeNotFound:
             return False
 
-    def _leave(self, name: str, how: str, *, stray: bool = False, wait: bool = True) -> bool:
+    def _leave(
+        self, name: str, how: str, *, stray: bool = False, begun: bool = False, wait: bool = True
+    ) -> bool:
         """Mark, row, files: in this order a crash is either nothing or is finished later.
 
-        False if a container has it, or with ``stray`` if it is on record with a name that a
-        person gave. VolumeNotFound if another command has removed it; BlockingIOError if somebody
-        is at work on it and not ``wait``.
+        False if a container has it, with ``stray`` if it is on record with a name that a person
+        gave, and with ``begun`` if it has no mark any more. VolumeNotFound if another command has
+        removed it; BlockingIOError if somebody is at work on it and not ``wait``.
         """
         folder = self.folder(name)
         try:
             lock = Lock(f"{folder}/lock", blocking=wait).take()
         except FileNotFoundError:  # what may be left is a row
+            if begun and not self._is_marked(name):
+                return False
             if self._delete_row(name) == 0:
                 raise VolumeNotFound(f"no such volume: {name}", "it was removed just now") from None
             gone = self.known(name) is None
@@ -455,7 +468,10 @@ class Store:
             if stray and known is not None and not known.anonymous:
                 return False
             # Who takes a volume up takes the mark away, and needs our lock for that.
-            if known is not None and not self._is_marked(name) and not self._mark(name, how):
+            is_marked = self._is_marked(name)
+            if begun and not is_marked:
+                return False
+            if known is not None and not is_marked and not self._mark(name, how):
                 return False
             _marked()
             _sign(folder, how)

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from engine.containers import Container
     from engine.home import Home
 
-_ID = 64  # digits
-
 
 def check(home: Home) -> Iterator[Finding]:
     """All findings about containers."""
@@ -88,7 +86,7 @@ def _leftovers(home: Home) -> Iterator[Finding]:
 def _run_folders(home: Home) -> Iterator[Finding]:
     """What only containers that are up have."""
     names = os.listdir(home.run) if os.path.isdir(home.run) else []
-    for name in sorted(one for one in names if len(one) == _ID):
+    for name in sorted(one for one in names if containers.is_id(one)):
         container = containers.get(home, name)
         is_up = container is not None and container.status in containers.UP
         if is_up or is_busy(home, name):

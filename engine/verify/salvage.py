@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from engine.home import Home
 
-_ID, _HEX = 64, frozenset("0123456789abcdef")
 _CORRUPT, _NOTADB = 11, 26  # sqlite.org/rescode.html
 
 
@@ -155,7 +154,7 @@ def makes_sense(table: str, row: dict[str, Any]) -> bool:
             return is_name(row["name"])
         if table == "containers":
             containers.of_row([row[name] for name in containers.Container._fields])
-            return len(row["id"]) == _ID and set(row["id"]) <= _HEX
+            return containers.is_id(row["id"])
     except (ValueError, LookupError, TypeError, AttributeError, PyctrError):
         return False
     return True

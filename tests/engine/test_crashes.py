@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import subprocess
-import tarfile
 import time
 
 import pytest
 
 from kernel import process
 from runtime import cgroups
+from tests.reliability.commands import image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tests.conftest import Pyctr
-
-FILES = {"data/one": "1", "data/two": "2", "etc/passwd": "root:x:0:0:root:/:/bin/sh\n"}
-SCRIPT = ("sh", "-c", "cat /data/one /data/two; echo x > /data/three; echo y > /data/below/f")
-
-
-def image() -> bytes:
-    """busybox with a folder /data, as an archive."""
-    from images.base import find_busybox
-
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as made:
-        for name, text in FILES.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(text)
-            made.addfile(entry, io.BytesIO(text.encode()))
-        made.add(find_busybox(), "bin/sh")
-        made.add(find_busybox(), "bin/cat")
-    return out.getvalue()
 
 
 def below_cgroups(name: str) -> list[str]:
@@ -124,7 +105,7 @@ def test_two_created_at_once_over_one_empty_volume_both_see_it_complete(pyctr: P
         names = [f"r{round_}n{n}" for n in range(4)]
         running = [
             subprocess.Popen(
-                pyctr.argv("run", "--name", name, "-v", f"vol{round_}:/data", "image", *SCRIPT[:2],
+                pyctr.argv("run", "--name", name, "-v", f"vol{round_}:/data", "image", "sh", "-c",
                            "cat /data/one /data/two"),
                 stdout=subprocess.PIPE,
             )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import sqlite3
 import stat
 import subprocess
@@ -73,12 +75,12 @@ def test_a_retired_volume_can_be_restored_with_its_content_and_labels(store: Sto
     volume = store.create(new_name(), {"a": 'quote " and \n'}, anonymous=True)
     with open(f"{store.data(volume.name)}/file", "w") as file:
         file.write("kept")
-    assert store.retire([volume.name]) == [volume.name]
+    retire(store, volume.name)
     assert not os.path.exists(store.folder(volume.name))
     assert store.empty_trash() == 0
     assert store.restore(volume.name) == volume
     assert os.listdir(store.data(volume.name)) == ["file"]
-    store.retire([volume.name])
+    retire(store, volume.name)
     assert store.empty_trash(older_than=0) > 0
     with pytest.raises(VolumeNotFound, match="in the trash"):
         store.restore(volume.name)
@@ -86,14 +88,14 @@ def test_a_retired_volume_can_be_restored_with_its_content_and_labels(store: Sto
 
 def test_an_empty_anonymous_volume_is_restored_too(store: Store) -> None:
     store.create("data", {}, anonymous=True)
-    store.retire(["data"])
+    retire(store, "data")
     assert store.restore("data").anonymous
     assert [one.name for one in store.listing()] == ["data"]
 
 
 def test_a_volume_is_not_restored_over_another(store: Store) -> None:
-    store.create("data", {}, anonymous=False)
-    store.retire(["data"])
+    store.create("data", {}, anonymous=True)
+    retire(store, "data")
     store.create("data", {}, anonymous=False)
     with pytest.raises(VolumeError, match="another volume has that name"):
         store.restore("data")
@@ -140,8 +142,12 @@ def test_a_removal_that_is_killed_is_finished_by_the_next_list(
 
 
 def remove(store: Store, how: str) -> None:
-    """As another command does it: with a connection of its own."""
-    getattr(opened(os.path.dirname(store.root)), how)(["data"])
+    """As the end of the last container does it, in another command with its own connection."""
+    retire(opened(os.path.dirname(store.root)), "data", free=how == "free")
+
+
+def retire(store: Store, name: str, *, free: bool = False) -> None:
+    store.finish(store.dismiss([name], free=free))
 
 
 @pytest.mark.parametrize("moment", ["marked", "written"])
@@ -153,6 +159,59 @@ def test_whoever_takes_a_volume_up_whose_removal_was_killed_keeps_it(
     store.create("data", {}, anonymous=False)
     assert [one.name for one in store.listing()] == ["data"]
     assert set(os.listdir(store.folder("data"))) == {"_data", "lock", "volume.json"}
+
+
+def test_a_list_that_finishes_a_removal_leaves_who_takes_the_volume_up_meanwhile(
+    store: Store,
+) -> None:
+    store.create("data", {}, anonymous=True)
+    assert killed(lambda: remove(store, "free"), "volumes.store.marked")
+    with held(lambda: opened(os.path.dirname(store.root)).mend(), "volumes.store.found"):
+        store.create("data", {}, anonymous=False)
+        with open(f"{store.data('data')}/file", "w") as file:
+            file.write("mine")
+    with open(f"{store.data('data')}/file") as file:
+        assert file.read() == "mine"
+    assert [one.name for one in store.listing()] == ["data"]
+
+
+def test_what_the_last_container_had_stays_with_whoever_takes_it_up_before_it_goes(
+    store: Store,
+) -> None:
+    store.create("data", {}, anonymous=True)
+    going = store.dismiss(["data"], free=True)
+    store.create("data", {}, anonymous=False)
+    store.finish(going)
+    assert [one.name for one in store.listing()] == ["data"]
+
+
+@contextlib.contextmanager
+def held(work: Callable[[], object], point: str) -> Iterator[None]:
+    """A process that stands at a trace point during the block, and has ended after it."""
+    child = os.fork()
+    if child == 0:
+        trace.arm("pause", point)
+        work()
+        os._exit(0)
+    assert os.WIFSTOPPED(os.waitpid(child, os.WUNTRACED)[1]), "it came to the point"
+    try:
+        yield
+    finally:
+        os.kill(child, signal.SIGCONT)
+        assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_new_database_keeps_empty_volumes_whose_containers_it_may_know_again(
+    store: Store,
+) -> None:
+    from engine import lost
+
+    name = new_name()
+    store.create(name, {}, anonymous=True)
+    store._db.execute("DELETE FROM volumes")
+    lost.recover(os.path.dirname(store.root), store._db)
+    assert [one.name for one in store.listing()] == [name]
+    assert os.path.isdir(store.data(name))
 
 
 def image(root: str, **files: str) -> int:
